@@ -1,0 +1,128 @@
+"""From the time of a track to the media time of the run, zero at the first picture.
+
+Each track counts on its own. A recording's container relates them (`FileClock`); over a network, without sender
+reports, only their arrival does (`ArrivalClock`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+
+from vision.frame import ClockQuality
+
+__all__ = ["ArrivalClock", "FileClock", "MediaClock", "Track"]
+
+Track = Literal["picture", "sound"]
+
+
+class MediaClock(ABC):
+    """Learns from what arrives; once `ready`, maps track time to media time."""
+
+    @abstractmethod
+    def observe(self, track: Track, track_s: float, arrival_s: float) -> None:
+        """Take note that something with the time `track_s` of its track arrived at `arrival_s`."""
+
+    @abstractmethod
+    def ready(self, now_s: float) -> bool:
+        """Whether media time is known; from then on it stays so. `now_s` is on the scale of arrivals."""
+
+    @abstractmethod
+    def settle(self) -> None:
+        """Nothing more will come: be ready with what is known."""
+
+    @abstractmethod
+    def media_from_track(self, track: Track, track_s: float) -> float:
+        """Media time in seconds of a track's time; only once ready."""
+
+    @property
+    @abstractmethod
+    def quality(self) -> ClockQuality:
+        """How the relation was found and how good it is."""
+
+
+class FileClock(MediaClock):
+    """Both tracks are on the container's own time; zero is the first picture, or the first sound if none comes."""
+
+    def __init__(self) -> None:
+        self._first: dict[Track, float] = {}
+        self._settled = False
+
+    def observe(self, track: Track, track_s: float, arrival_s: float) -> None:
+        if not self.ready(arrival_s):
+            self._first.setdefault(track, track_s)
+
+    def ready(self, now_s: float) -> bool:
+        return self._settled or "picture" in self._first
+
+    def settle(self) -> None:
+        self._settled = True
+
+    def media_from_track(self, track: Track, track_s: float) -> float:
+        return track_s - self._first.get("picture", self._first.get("sound", 0.0))
+
+    @property
+    def quality(self) -> ClockQuality:
+        return ClockQuality("file", 0.0)
+
+
+class ArrivalClock(MediaClock):
+    """Relates the tracks by when they arrive: the least delayed packets of both are taken to be simultaneous.
+
+    The relation is settled `settle_s` after both tracks have begun (or `patience_s` after the first of them has,
+    if the other does not come) and then kept, so that time runs evenly. What later packets say differently, and
+    how unevenly they come, is the stated error. Delays on the sender's side are not seen by any such clock.
+    """
+
+    def __init__(self, tracks: Iterable[Track], settle_s: float = 0.3, patience_s: float = 1.0) -> None:
+        self._tracks = frozenset(tracks)
+        self._settle_s, self._patience_s = settle_s, patience_s
+        self._first: dict[Track, tuple[float, float]] = {}  # track time, arrival
+        self._delay: dict[Track, float] = {}  # least (arrival - track time) so far
+        self._excess: dict[Track, deque[float]] = {}
+        self._origin: dict[Track, float] | None = None
+
+    def observe(self, track: Track, track_s: float, arrival_s: float) -> None:
+        self._first.setdefault(track, (track_s, arrival_s))
+        delay = arrival_s - track_s
+        self._delay[track] = min(self._delay.get(track, delay), delay)
+        self._excess.setdefault(track, deque(maxlen=250)).append(delay - self._delay[track])
+
+    def ready(self, now_s: float) -> bool:
+        if self._origin is None and self._first and now_s >= self._due_s():
+            self.settle()
+        return self._origin is not None
+
+    def _due_s(self) -> float:
+        begun = [arrival_s for _, arrival_s in self._first.values()]
+        if self._tracks <= self._first.keys():
+            return max(begun) + (self._settle_s if len(self._tracks) > 1 else 0.0)
+        return min(begun) + self._patience_s
+
+    def settle(self) -> None:
+        if self._origin is None and self._first:
+            zero: Track = "picture" if "picture" in self._first else "sound"
+            zero_s = self._first[zero][0] + self._delay[zero]
+            self._origin = {track: zero_s - delay for track, delay in self._delay.items()}
+
+    def media_from_track(self, track: Track, track_s: float) -> float:
+        if self._origin is None:
+            raise RuntimeError("the clock is not ready")
+        if track not in self._origin:  # began after the clock had settled
+            reference = next(iter(self._origin))
+            zero_s = self._origin[reference] + self._delay[reference]
+            self._origin[track] = zero_s - self._delay[track]
+        return track_s - self._origin[track]
+
+    @property
+    def quality(self) -> ClockQuality:
+        if self._origin is None or len(self._origin) < 2:
+            return ClockQuality("arrival", None)
+        zero_s = [self._origin[track] + self._delay[track] for track in self._origin]
+        moved_s = abs(zero_s[0] - zero_s[1])
+        uneven_s = sum(float(np.percentile(self._excess[track], 95)) for track in self._origin)
+        return ClockQuality("arrival", round(1000 * (moved_s + uneven_s), 1))

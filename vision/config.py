@@ -1,0 +1,263 @@
+"""What a run is, read from YAML: validated, with every plugin found and its options checked."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from vision import registry, yamlfile
+from vision.connectors.base import Connector
+from vision.errors import ConfigError
+from vision.processor import Options, Placement, Processor, Reads
+from vision.redaction import redacted
+from vision.result import Result, metrics_of
+from vision.sinks.base import Sink
+from vision.stream import Policy
+from vision.yamlfile import Document, PathKeys
+
+__all__ = ["ProcessorConfig", "RunConfig", "RunOptions", "SinkConfig", "SourceConfig", "load"]
+
+_RESERVED = frozenset(
+    [
+        "index",
+        "time_s",
+        "arrival_s",
+        "width",
+        "height",
+        "key_frame",
+        "corrupt",
+        "clock",
+        "transport",
+        "errors",
+    ]
+)
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+
+
+class QueueOptions(Options):
+    """The queue between the source and the processors."""
+
+    size: int = Field(64, ge=2, le=10_000, description="frames that may wait")
+    policy: Policy | None = Field(
+        None, description="every: the source waits (files); latest: the oldest picture is dropped (live)"
+    )
+
+
+class RunOptions(Options):
+    """How long a run takes, and when it gives up."""
+
+    duration_s: float | None = Field(None, gt=0, description="media time after which the run ends; none: at the end")
+    queue: QueueOptions = Field(QueueOptions(), description="the queue before the processors")
+    first_picture_timeout_s: float = Field(
+        20, gt=0, le=600, description="seconds a live source may take until its first picture or sound"
+    )
+    stall_timeout_s: float = Field(
+        10, gt=0, le=3600, description="seconds without any media after which a live source is lost"
+    )
+
+
+class ProcessorKeys(BaseModel):
+    """The keys that every processor has beside its own options."""
+
+    model_config = ConfigDict(extra="allow")
+
+    use: str = Field(description="name of an installed processor, or package.module:Class")
+    name: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]*$", description="its name in the records; default: use")
+    every: int = Field(1, ge=1, description="measure every n-th picture only")
+    placement: Placement | None = Field(None, description="thread, or process for a process of its own")
+    timeout_s: float | None = Field(None, gt=0, description="seconds that one call may take before it counts as hung")
+    quarantine_after: int = Field(30, ge=1, description="failed calls in a row after which it is no longer called")
+
+
+class PluginKeys(BaseModel):
+    """The key that sources and sinks have beside their own options."""
+
+    model_config = ConfigDict(extra="allow")
+
+    use: str = Field(description="name of an installed plugin, or package.module:Class")
+
+
+class _Root(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str | None = Field(None, pattern=_NAME)
+    source: dict[str, Any]
+    run: RunOptions = RunOptions()
+    processors: list[dict[str, Any]] = []
+    sinks: list[dict[str, Any]] = [{"use": "jsonl"}]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceConfig:
+    """A connector and its options."""
+
+    use: str
+    connector: type[Connector]
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessorConfig:
+    """A processor, its options, and how it is run."""
+
+    use: str
+    name: str
+    processor: type[Processor[Result]]
+    options: Options
+    every: int
+    placement: Placement
+    timeout_s: float
+    quarantine_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class SinkConfig:
+    """A sink and its options."""
+
+    use: str
+    sink: type[Sink]
+    options: Options
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """A whole run."""
+
+    name: str
+    source: SourceConfig
+    run: RunOptions
+    policy: Policy
+    processors: tuple[ProcessorConfig, ...]
+    sinks: tuple[SinkConfig, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The configuration as run, defaults included, secrets hidden."""
+        run = self.run.model_dump(mode="json")
+        run["queue"]["policy"] = self.policy
+        data = {
+            "name": self.name,
+            "source": {"use": self.source.use, **self.source.options.model_dump(mode="json")},
+            "run": run,
+            "processors": [_processor_as_dict(processor) for processor in self.processors],
+            "sinks": [{"use": sink.use, **sink.options.model_dump(mode="json")} for sink in self.sinks],
+        }
+        hidden: dict[str, Any] = redacted(data)
+        return hidden
+
+
+def _processor_as_dict(config: ProcessorConfig) -> dict[str, Any]:
+    keys = ("use", "name", "every", "placement", "timeout_s", "quarantine_after")
+    return {**{key: getattr(config, key) for key in keys}, **config.options.model_dump(mode="json")}
+
+
+def load(path: Path, assignments: Iterable[str] = (), duration_s: float | None = None) -> RunConfig:
+    """Read a run's configuration.
+
+    :param assignments: `key.path=value` changes from the command line.
+    :param duration_s: replaces `run.duration_s`.
+    :raises ConfigError: on the first thing that is wrong, with its line.
+    """
+    document = yamlfile.read(path)
+    for assignment in assignments:
+        document.set(assignment)
+    if duration_s is not None:
+        document.set(f"run.duration_s={duration_s}")
+    if not isinstance(document.data, dict):
+        raise document.error((), "must be a mapping with the keys name, source, run, processors, sinks")
+    root = document.validated(_Root, document.data, ())
+    source = _source(document, root.source)
+    return RunConfig(
+        name=root.name or _name_of(path),
+        source=source,
+        run=root.run,
+        policy=_policy(document, root.run, source.connector),
+        processors=tuple(_processors(document, root.processors)),
+        sinks=tuple(_sink(document, data, ("sinks", i)) for i, data in enumerate(root.sinks)),
+    )
+
+
+def _name_of(path: Path) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or "run"
+
+
+def _policy(document: Document, run: RunOptions, connector: type[Connector]) -> Policy:
+    policy = run.queue.policy or ("latest" if connector.live else "every")
+    if connector.live and policy == "every":
+        raise document.error(
+            ("run", "queue", "policy"),
+            "a live source cannot wait; allowed here: latest (raise run.queue.size to lose fewer pictures)",
+        )
+    return policy
+
+
+def _source(document: Document, data: dict[str, Any]) -> SourceConfig:
+    path: PathKeys = ("source",)
+    keys = document.validated(PluginKeys, data, path)
+    connector = _found(document, path, registry.connector, keys.use)
+    return SourceConfig(keys.use, connector, document.validated(connector.Options, _rest(keys), path))
+
+
+def _sink(document: Document, data: dict[str, Any], path: PathKeys) -> SinkConfig:
+    keys = document.validated(PluginKeys, data, path)
+    sink = _found(document, path, registry.sink, keys.use)
+    return SinkConfig(keys.use, sink, document.validated(sink.Options, _rest(keys), path))
+
+
+def _processors(document: Document, items: list[dict[str, Any]]) -> Iterable[ProcessorConfig]:
+    taken = set(_RESERVED)
+    for i, data in enumerate(items):
+        config = _processor(document, data, ("processors", i))
+        if config.name in taken:
+            reason = "is a field of every record" if config.name in _RESERVED else "is used twice"
+            raise document.error(("processors", i), f"the name '{config.name}' {reason}; give another: name: ...")
+        taken.add(config.name)
+        yield config
+
+
+def _processor(document: Document, data: dict[str, Any], path: PathKeys) -> ProcessorConfig:
+    keys = document.validated(ProcessorKeys, data, path)
+    processor = _found(document, path, registry.processor, keys.use)
+    try:
+        metrics_of(processor.result_type())
+    except TypeError as error:
+        raise document.error((*path, "use"), str(error)) from error
+    if keys.every > 1 and processor.reads != Reads.PICTURE:
+        raise document.error((*path, "every"), f"{keys.use} listens to the sound, which cannot be thinned")
+    placement = keys.placement or processor.placement
+    if placement == "process" and inspect.iscoroutinefunction(processor.process):
+        raise document.error(
+            (*path, "placement"),
+            f"{keys.use} is asynchronous and runs in the event loop; allowed here: thread",
+        )
+    return ProcessorConfig(
+        use=keys.use,
+        name=keys.name or _default_name(keys.use),
+        processor=processor,
+        options=document.validated(processor.Options, _rest(keys), path),
+        every=keys.every,
+        placement=placement,
+        timeout_s=keys.timeout_s or processor.timeout_s,
+        quarantine_after=keys.quarantine_after,
+    )
+
+
+def _default_name(use: str) -> str:
+    name = use.rpartition(":")[2]
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().removesuffix("_processor")
+
+
+def _rest(keys: BaseModel) -> Mapping[str, Any]:
+    return keys.model_extra or {}
+
+
+def _found(document: Document, path: PathKeys, find: Any, use: str) -> Any:
+    try:
+        return find(use)
+    except ConfigError as error:
+        raise document.error((*path, "use"), str(error)) from error

@@ -1,0 +1,48 @@
+"""The connector `simulator`: the local avatar service, consumed like any other avatar."""
+
+from __future__ import annotations
+
+import contextlib
+
+from pydantic import SecretStr
+
+from vision.connectors.avatar import receive_session
+from vision.connectors.base import Connector
+from vision.connectors.peer import PeerOptions
+from vision.connectors.session_api import SessionApi
+from vision.errors import SourceError
+from vision.intake import Intake
+from vision.simulator.process import launched
+from vision.simulator.settings import SimulatorSettings
+
+__all__ = ["SimulatorConnector", "SimulatorOptions"]
+
+_VISUAL_ID = "0123456789abcdef01234567"
+
+
+class SimulatorOptions(PeerOptions, SimulatorSettings):
+    """Options of `simulator`: those of the service, and those of the connection to it."""
+
+    def settings(self) -> SimulatorSettings:
+        """The service's own part."""
+        return SimulatorSettings(**self.model_dump(include=set(SimulatorSettings.model_fields)))
+
+
+class SimulatorConnector(Connector):
+    """Starts the simulator in a process of its own and goes the whole way: session API, WHEP, WebRTC.
+
+    What was drawn is written into truth.jsonl of the run's folder.
+    """
+
+    Options = SimulatorOptions
+
+    async def stream(self, intake: Intake) -> str:
+        options: SimulatorOptions = self.options
+        truth = self.context.folder / "truth.jsonl" if self.context.folder else None
+        async with launched(options.settings(), truth) as service, SessionApi(service.url) as api:
+            session = await api.create(SecretStr(service.admin_ks), _VISUAL_ID)
+            try:
+                return await receive_session(api, session.sessionId, session.token, options, intake)
+            finally:
+                with contextlib.suppress(SourceError):  # it may be gone already, and goes now in any case
+                    await api.end(session.sessionId, session.token)

@@ -1,0 +1,46 @@
+"""The exceptions that the package raises on purpose, each with the exit status of the command line.
+
+    VisionError
+    ├── ConfigError      2  the YAML, the command line or a plugin's options are wrong
+    ├── ModelError       2  a model file is missing, cannot be fetched or is not the one expected
+    ├── OutputError      2  the run folder or a sink cannot be written
+    └── SourceError      3  the source could not be opened, or was lost for good
+
+Messages are one line: what, where, what is allowed, what to do. They never hold a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = ["ConfigError", "ModelError", "OutputError", "SourceError", "VisionError"]
+
+
+class VisionError(Exception):
+    """Base of all errors that are shown to the user as one line, without a traceback."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class ConfigError(VisionError):
+    """The configuration, the command line or a plugin's options are wrong."""
+
+
+class ModelError(VisionError):
+    """A model file is missing, cannot be fetched, or is not the one expected."""
+
+
+class OutputError(VisionError):
+    """The run folder or a sink cannot be written."""
+
+
+class SourceError(VisionError):
+    """The source could not be opened, or was lost for good."""
+
+    exit_status: ClassVar[int] = 3
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, as one line that starts with its type."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,98 @@
+"""A run's folder: run.json, incidents.jsonl and summary.json; the sinks and the source add their own files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from vision.config import RunConfig
+from vision.errors import ConfigError, OutputError
+from vision.incidents import Incident
+from vision.redaction import redacted
+
+__all__ = ["RunFolder", "default_folder"]
+
+_PACKAGES = ("avatar-vision", "aiortc", "av", "mediapipe", "numpy", "opencv-contrib-python")
+
+
+def default_folder(config: RunConfig) -> Path:
+    """`runs/<name>/<UTC time>`, one that does not exist yet."""
+    started = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    base = Path("runs") / config.name / started
+    candidates = (base if n == 0 else base.with_name(f"{started}-{n}") for n in range(1000))
+    return next(folder for folder in candidates if not folder.exists())
+
+
+class RunFolder:
+    """The folder of one run.
+
+    :raises ConfigError: when it already holds something.
+    :raises OutputError: when it cannot be made or written.
+    """
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path = path
+        self._run: dict[str, Any] = {
+            "name": config.name,
+            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "config": config.as_dict(),
+            "versions": {"python": platform.python_version()} | _versions(),
+            "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
+        }
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if any(path.iterdir()):
+                raise ConfigError(f"{path}: already holds files; give --out a folder that is new or empty")
+            self._incidents = (path / "incidents.jsonl").open("x", encoding="utf-8", buffering=1)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        self.write_run({})
+
+    def write_run(self, facts: Mapping[str, Any]) -> None:
+        """Write run.json anew, with what is known by now; secrets are hidden."""
+        self._run |= redacted(facts)
+        self._write("run.json", self._run)
+
+    def add_incident(self, incident: Incident) -> None:
+        """Append a line to incidents.jsonl."""
+        try:
+            self._incidents.write(json.dumps(incident.as_dict()) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path / "incidents.jsonl", error) from error
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write summary.json."""
+        self._write("summary.json", summary)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._incidents.close()
+
+    def _write(self, name: str, data: Mapping[str, Any]) -> None:
+        path, partial = self.path / name, self.path / f".{name}.partial"
+        try:
+            partial.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            partial.replace(path)  # a crash leaves the old file or the new one, never half of one
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    """One line on a file or folder that cannot be written."""
+    return OutputError(f"{path}: cannot be written: {error.strerror or error}; free some space or give another --out")
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found

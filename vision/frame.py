@@ -1,0 +1,177 @@
+"""The one thing that flows: a picture, the sound under it, its times and its transport facts.
+
+Space: origin top left, `xy_px` or `xy_norm`. Pictures are 8-bit YUV 4:2:0 planes; `rgb` is `(H, W, 3) uint8`.
+Sound is `(N,) float32` mono in -1..1 at `rate_hz`. Times are seconds on the run's media clock, zero at the first
+picture, unless they say otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["NO_SOUND", "ClockQuality", "Frame", "Picture", "Plane", "Samples", "Sound"]
+
+Plane = NDArray[np.uint8]
+Samples = NDArray[np.float32]
+ClockKind = Literal["capture_time", "sender_report", "arrival", "file"]
+
+
+class Picture:
+    """A decoded picture with views that are made once, when first asked for, and shared by all who ask.
+
+    The planes may be the decoder's own memory: never write to them. Making a view twice at the same time from two
+    threads is harmless, both get the same values.
+
+    :ivar y: luma, `(H, W) uint8`, strides may be wider than W.
+    :ivar u: blue difference, `(ceil(H/2), ceil(W/2)) uint8`.
+    :ivar v: red difference, same shape as `u`.
+    :ivar full_range: luma is 0..255 (JPEG) rather than 16..235 (video).
+    """
+
+    __slots__ = ("_histogram", "_rgb", "_y_half", "full_range", "u", "v", "y")
+
+    def __init__(self, y: Plane, u: Plane, v: Plane, *, full_range: bool = False) -> None:
+        chroma = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
+        if y.ndim != 2 or u.shape != chroma or v.shape != chroma:
+            raise ValueError(f"planes of shapes {y.shape}, {u.shape}, {v.shape} are not 4:2:0")
+        self.y, self.u, self.v, self.full_range = y, u, v, full_range
+        self._rgb: NDArray[np.uint8] | None = None
+        self._y_half: Plane | None = None
+        self._histogram: NDArray[np.int64] | None = None
+
+    @property
+    def width(self) -> int:
+        """Width in px."""
+        return int(self.y.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in px."""
+        return int(self.y.shape[0])
+
+    @property
+    def planes(self) -> tuple[Plane, Plane, Plane]:
+        """Y, U and V."""
+        return self.y, self.u, self.v
+
+    @property
+    def y_half(self) -> Plane:
+        """Luma at half the width and height (rounded up), by area averaging; `(ceil(H/2), ceil(W/2)) uint8`."""
+        if self._y_half is None:
+            size = ((self.width + 1) // 2, (self.height + 1) // 2)
+            self._y_half = np.asarray(cv2.resize(self.y, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return self._y_half
+
+    @property
+    def histogram(self) -> NDArray[np.int64]:
+        """How many luma samples have each value; `(256,)`, sums to H * W."""
+        if self._histogram is None:
+            self._histogram = cv2.calcHist([self.y], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+        return self._histogram
+
+    @property
+    def rgb(self) -> NDArray[np.uint8]:
+        """The picture as `(H, W, 3) uint8` RGB, by BT.601 as video of this kind is coded."""
+        if self._rgb is None:
+            self._rgb = _rgb(self.y, self.u, self.v, self.full_range)
+        return self._rgb
+
+
+def _rgb(y: Plane, u: Plane, v: Plane, full_range: bool) -> NDArray[np.uint8]:
+    h, w = y.shape
+    if full_range:
+        # cv2's planar conversion knows limited range only; YCrCb is full range
+        chroma = [cv2.resize(plane, (w, h), interpolation=cv2.INTER_LINEAR) for plane in (v, u)]
+        return np.asarray(cv2.cvtColor(cv2.merge([y, *chroma]), cv2.COLOR_YCrCb2RGB), np.uint8)
+    if h % 2 or w % 2:
+        even = np.pad(y, ((0, h % 2), (0, w % 2)), mode="edge")
+        return np.ascontiguousarray(_rgb(even, u, v, False)[:h, :w])
+    i420 = np.concatenate([plane.reshape(-1) for plane in (y, u, v)]).reshape(h * 3 // 2, w)
+    return np.asarray(cv2.cvtColor(i420, cv2.COLOR_YUV2RGB_I420), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The samples that sound from the previous picture up to this one; contiguous from frame to frame.
+
+    :ivar samples: `(N,) float32` mono in -1..1; N may be 0.
+    :ivar rate_hz: sample rate; 0 where the source has no sound.
+    :ivar start_s: media time of the first sample.
+    :ivar missing: `(first, count)` ranges of `samples` that never arrived; they hold zeros.
+    """
+
+    samples: Samples
+    rate_hz: int
+    start_s: float
+    missing: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.samples.size / self.rate_hz if self.rate_hz else 0.0
+
+    def after(self, earlier: Sound) -> Sound:
+        """This sound with an earlier one put before it; the later one alone where their rates differ."""
+        if not earlier.samples.size or (self.samples.size and earlier.rate_hz != self.rate_hz):
+            return self
+        shift = earlier.samples.size
+        return Sound(
+            samples=np.concatenate([earlier.samples, self.samples]),
+            rate_hz=earlier.rate_hz,
+            start_s=earlier.start_s,
+            missing=earlier.missing + tuple((first + shift, count) for first, count in self.missing),
+        )
+
+
+NO_SOUND = Sound(np.zeros(0, np.float32), 0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockQuality:
+    """How media time was found, and how far picture and sound may be apart from the truth on it.
+
+    :ivar error_ms: bound on the error of the relation between picture and sound; `None` where it is not known.
+    """
+
+    kind: ClockKind
+    error_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture (or none, where the stream stalls or has sound only) and the sound under it.
+
+    :ivar index: number of the picture from 0, counting those the queue dropped; `None` without a picture.
+    :ivar time_s: media time.
+    :ivar arrival_s: when the picture came (its first packet, or its decoding from a file), seconds from the start
+        of the run.
+    :ivar key_frame: the picture was coded without reference to others.
+    :ivar corrupt: the decoder marked the picture as damaged.
+    :ivar transport: what the network knows of it; names of numbers.
+    """
+
+    index: int | None
+    time_s: float
+    arrival_s: float
+    clock: ClockQuality
+    sound: Sound = NO_SOUND
+    key_frame: bool = False
+    corrupt: bool = False
+    transport: Mapping[str, float | None] = field(default_factory=dict)
+    maybe_picture: Picture | None = None
+
+    @property
+    def picture(self) -> Picture:
+        """The picture.
+
+        :raises ValueError: when the frame has none; a processor that `reads` pictures is never called with such.
+        """
+        if self.maybe_picture is None:
+            raise ValueError(f"the frame at {self.time_s:.3f} s has no picture")
+        return self.maybe_picture

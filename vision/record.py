@@ -1,0 +1,53 @@
+"""One record per frame: what the sinks get, and a line of frames.jsonl."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vision.frame import Frame
+
+__all__ = ["Measured", "Record"]
+
+Measured = Mapping[str, float | bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What was measured of one frame.
+
+    :ivar results: per processor its metrics by name, or `None` where it measured nothing.
+    :ivar errors: per processor why it failed on this frame, one line.
+    """
+
+    frame: Frame
+    results: Mapping[str, Measured | None]
+    errors: Mapping[str, str] = field(default_factory=dict)
+
+    def value(self, processor: str, metric: str) -> float | bool | None:
+        """One metric's value, `None` where it was not measured."""
+        measured = self.results.get(processor)
+        return None if measured is None else measured.get(metric)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record as JSON knows it; times are rounded to the microsecond."""
+        frame, picture = self.frame, self.frame.maybe_picture
+        return {
+            "index": frame.index,
+            "time_s": round(frame.time_s, 6),
+            "arrival_s": round(frame.arrival_s, 6),
+            "width": picture.width if picture else None,
+            "height": picture.height if picture else None,
+            "key_frame": frame.key_frame if picture else None,
+            "corrupt": frame.corrupt if picture else None,
+            "clock": {"kind": frame.clock.kind, "error_ms": frame.clock.error_ms},
+            "transport": dict(frame.transport),
+            **{name: None if measured is None else dict(measured) for name, measured in self.results.items()},
+            "errors": dict(self.errors),
+        }
+
+    def as_json(self) -> str:
+        """The record as one line of JSON, without the line end."""
+        return json.dumps(self.as_dict(), separators=(",", ":"), allow_nan=False)

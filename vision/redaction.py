@@ -1,0 +1,39 @@
+"""Keeps secrets out of what is shown and written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+__all__ = ["HIDDEN", "redacted", "redacted_text", "redacted_url"]
+
+HIDDEN = "***"
+_SECRET_KEY = re.compile(r"token|secret|password|passwd|credential|api_?key|authorization|admin_ks", re.IGNORECASE)
+_URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
+
+
+def redacted_url(url: str) -> str:
+    """The URL without user, password, query values and fragment; those may be tokens."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    netloc = f"{HIDDEN}@{host}" if "@" in parts.netloc else host
+    return urlunsplit((parts.scheme, netloc, parts.path, HIDDEN if parts.query else "", ""))
+
+
+def redacted_text(text: str) -> str:
+    """A text with every URL in it redacted."""
+    return _URL.sub(lambda found: redacted_url(found.group()), text)
+
+
+def redacted(data: Any) -> Any:
+    """Plain data with the values of secret-sounding keys hidden and all URLs redacted."""
+    if isinstance(data, Mapping):
+        return {
+            key: HIDDEN if isinstance(key, str) and _SECRET_KEY.search(key) and value else redacted(value)
+            for key, value in data.items()
+        }
+    if isinstance(data, list | tuple):
+        return [redacted(item) for item in data]
+    return redacted_text(data) if isinstance(data, str) else data

@@ -1,0 +1,269 @@
+"""A processor in a process of its own.
+
+Both sides of a pipe are in this file: `RemoteProcessor` is the stand-in here, `main` runs in the child. Messages
+are pickles behind their length; pictures go through shared memory (a mapped file that has no name any more once
+both sides have it open).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import mmap
+import os
+import pickle
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from vision.errors import one_line
+from vision.frame import Frame, Picture
+from vision.processor import Processor, ResetReason, StreamInfo
+
+__all__ = ["RemoteError", "RemoteProcessor", "main"]
+
+_LENGTH = struct.Struct("<Q")
+_SHARED_FOLDER = Path("/dev/shm")
+
+
+class RemoteError(Exception):
+    """The process failed: its processor raised, it died, or it did not answer in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Geometry:
+    """How a picture lies in the shared memory: its planes one after the other."""
+
+    width: int
+    height: int
+    full_range: bool
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        chroma = ((self.height + 1) // 2, (self.width + 1) // 2)
+        return (self.height, self.width), chroma, chroma
+
+    @property
+    def size(self) -> int:
+        return sum(h * w for h, w in self.shapes)
+
+    def planes(self, memory: mmap.mmap) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
+        """Views of the memory, writable where it is."""
+        offset = 0
+        for h, w in self.shapes:
+            yield np.frombuffer(memory, np.uint8, h * w, offset).reshape(h, w)
+            offset += h * w
+
+
+class RemoteProcessor(Processor[Any]):
+    """Stands in for a processor that runs in a child process; calls block until the child has answered.
+
+    A child that dies or exceeds `timeout_s` is replaced on the next call.
+    """
+
+    def __init__(
+        self, processor: type[Processor[Any]], options: Any, name: str, timeout_s: float, setup_s: float
+    ) -> None:
+        super().__init__(options)
+        self._described = (processor.__module__, processor.__qualname__, options)
+        self._name, self._limit_s, self._setup_s = name, timeout_s, setup_s
+        self._child: _Child | None = None
+        self._info: StreamInfo | None = None
+
+    def setup(self, info: StreamInfo) -> None:
+        self._info = info
+        self._start()
+
+    def process(self, frame: Frame, *needed: Any) -> Any:
+        return self._running().process(frame, needed, self._limit_s)
+
+    def reset(self, reason: ResetReason) -> None:
+        self._running().call("reset", reason, self._limit_s)
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close(self._limit_s)
+
+    def _running(self) -> _Child:
+        if self._child is None or self._child.dead:
+            return self._start()
+        return self._child
+
+    def _start(self) -> _Child:
+        child = self._child = _Child(self._name)
+        child.call("setup", (sys.path, self._described, self._info), self._setup_s)
+        return child
+
+
+class _Child:
+    """One child process and the shared memory with it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", "from vision.remote import main; main()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            start_new_session=True,  # Ctrl-C is for the run, which then ends its children itself
+        )
+        self._memory: mmap.mmap | None = None
+        self._geometry: _Geometry | None = None
+        self.dead = False
+
+    def call(self, kind: str, argument: Any, timeout_s: float) -> Any:
+        """Send a message and wait for its answer.
+
+        :raises RemoteError: when the child raised, died, or did not answer in `timeout_s`.
+        """
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        overdue = threading.Timer(timeout_s, self._process.kill)
+        overdue.start()
+        try:
+            _send(self._process.stdin, (kind, argument))
+            ok, value = _receive(self._process.stdout)
+        except (EOFError, OSError, pickle.PickleError) as error:
+            hung = not overdue.is_alive()
+            self._end()
+            raise RemoteError(f"no answer in {timeout_s:g} s" if hung else self._obituary()) from error
+        finally:
+            overdue.cancel()
+        if not ok:
+            raise RemoteError(value)
+        return value
+
+    def process(self, frame: Frame, needed: tuple[Any, ...], timeout_s: float) -> Any:
+        """Have a frame measured; its picture goes through the shared memory."""
+        if frame.maybe_picture is not None:
+            self._share(frame.maybe_picture, timeout_s)
+        bare = dataclasses.replace(frame, maybe_picture=None)
+        return self.call("process", (bare, frame.maybe_picture is not None, needed), timeout_s)
+
+    def close(self, timeout_s: float) -> None:
+        """Let the processor close, then end the process, whatever it does."""
+        try:
+            if not self.dead:
+                self.call("close", None, timeout_s)
+        finally:
+            self._end()
+
+    def _share(self, picture: Picture, timeout_s: float) -> None:
+        geometry = _Geometry(picture.width, picture.height, picture.full_range)
+        if self._memory is None or geometry != self._geometry:
+            self._memory, self._geometry = self._new_memory(geometry, timeout_s), geometry
+        for shared, plane in zip(geometry.planes(self._memory), picture.planes, strict=True):
+            shared[:] = plane
+
+    def _new_memory(self, geometry: _Geometry, timeout_s: float) -> mmap.mmap:
+        folder = _SHARED_FOLDER if _SHARED_FOLDER.is_dir() else None
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="vision-") as file:
+            file.truncate(geometry.size)
+            memory = mmap.mmap(file.fileno(), geometry.size)
+            self.call("map", (file.name, geometry), timeout_s)
+        return memory
+
+    def _obituary(self) -> str:
+        code = self._process.returncode
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        self._stderr.seek(0)
+        said = self._stderr.read().decode(errors="replace").strip().splitlines()
+        return f"its process {how}" + (f" ({said[-1].strip()[:200]})" if said else "")
+
+    def _end(self) -> None:
+        self.dead = True
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+def _send(file: BinaryIO | Any, message: Any) -> None:
+    data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    file.write(_LENGTH.pack(len(data)) + data)
+    file.flush()
+
+
+def _receive(file: BinaryIO | Any) -> Any:
+    head = file.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        raise EOFError
+    data = file.read(_LENGTH.unpack(head)[0])
+    return pickle.loads(data)
+
+
+class _Host:
+    """In the child: the processor and the picture memory."""
+
+    def __init__(self) -> None:
+        self._processor: Processor[Any] | None = None
+        self._memory: mmap.mmap | None = None
+        self._geometry: _Geometry | None = None
+
+    def setup(self, argument: Any) -> None:
+        path, (module, name, options), info = argument
+        sys.path[:] = path
+        owner: Any = importlib.import_module(module)
+        for part in name.split("."):
+            owner = getattr(owner, part)
+        self._processor = owner(options)
+        self._processor.setup(info)
+
+    def map(self, argument: tuple[str, _Geometry]) -> None:
+        name, self._geometry = argument
+        with Path(name).open("rb") as file:
+            self._memory = mmap.mmap(file.fileno(), self._geometry.size, access=mmap.ACCESS_READ)
+
+    def process(self, argument: tuple[Frame, bool, tuple[Any, ...]]) -> Any:
+        frame, has_picture, needed = argument
+        if has_picture:
+            assert self._memory is not None
+            assert self._geometry is not None
+            # copied, for a processor may keep a picture beyond its call, and the memory is used again
+            planes = (plane.copy() for plane in self._geometry.planes(self._memory))
+            picture = Picture(*planes, full_range=self._geometry.full_range)
+            frame = dataclasses.replace(frame, maybe_picture=picture)
+        assert self._processor is not None
+        return self._processor.process(frame, *needed)
+
+    def reset(self, reason: ResetReason) -> None:
+        assert self._processor is not None
+        self._processor.reset(reason)
+
+    def close(self, _: None) -> None:
+        if self._processor is not None:
+            self._processor.close()
+
+
+def main() -> None:
+    """The child: answer messages until the other side has gone."""
+    # what a library prints must not get between the answers
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    host = _Host()
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        while True:
+            kind, argument = _receive(sys.stdin.buffer)
+            try:
+                answer = (True, getattr(host, kind)(argument))
+            except Exception as error:  # whatever the processor raises is the caller's to handle
+                answer = (False, one_line(error))
+            _send(answers, answer)

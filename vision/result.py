@@ -1,0 +1,121 @@
+"""What a processor gives back: frozen dataclasses whose fields say their unit, range and good end."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_type_hints
+
+__all__ = ["IncidentRule", "MetricInfo", "Result", "array", "metric", "metrics_of", "record_of"]
+
+Good = Literal["high", "low", "true", "false", "neither"]
+_KEY = "vision"
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRule:
+    """When a boolean metric becomes an incident: an interval with a start and an end.
+
+    `when` is the value that is bad, `min_s` the shortest stretch that counts, `cause` whose fault a stretch is
+    when the pictures did arrive (`rendered`: the sender drew it so).
+    """
+
+    kind: str
+    when: bool
+    min_s: float
+    severity: Literal["warning", "error"] = "error"
+    cause: str = "rendered"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """What is known about one field of a result."""
+
+    name: str
+    description: str
+    unit: str
+    range: tuple[float | None, float | None]
+    good: Good
+    kind: Literal["number", "boolean"]
+    recorded: bool = True
+    shape: tuple[int, ...] | None = None
+    incident: IncidentRule | None = None
+
+
+class Result:
+    """Base of every result; subclasses are `@dataclass(frozen=True, slots=True)` with `metric()` fields."""
+
+    __slots__ = ()
+
+
+def metric(
+    description: str,
+    *,
+    unit: str,
+    range: tuple[float | None, float | None] = (None, None),
+    good: Good = "neither",
+    incident: IncidentRule | None = None,
+    default: Any = dataclasses.MISSING,
+) -> Any:
+    """A field that goes into the record and the summary.
+
+    `unit` is `px`, `s`, `ms`, `deg`, `1` (a ratio or a plain number) and the like; booleans have the unit `bool`.
+    `range` is the closed interval of possible values, `None` where it has no end. `good` says which end is
+    better. Annotate the field `float | None` where it can be *not measured*: `None` is written as `null`, never
+    as 0.
+    """
+    meta = {_KEY: {"description": description, "unit": unit, "range": range, "good": good, "incident": incident}}
+    return dataclasses.field(default=default, metadata=meta)
+
+
+def array(description: str, *, unit: str, shape: tuple[int, ...], default: Any = dataclasses.MISSING) -> Any:
+    """A field for other processors only: a numpy array of the given shape, not written into the record."""
+    meta = {_KEY: {"description": description, "unit": unit, "shape": shape, "recorded": False}}
+    return dataclasses.field(default=default, metadata=meta)
+
+
+def metrics_of(result_type: type[Result]) -> tuple[MetricInfo, ...]:
+    """The fields of a result type.
+
+    :raises TypeError: when a field was declared without `metric()` or `array()`, or the type is no dataclass.
+    """
+    if not dataclasses.is_dataclass(result_type):
+        raise TypeError(f"{result_type.__name__} is not a dataclass; write @dataclass(frozen=True, slots=True)")
+    hints = get_type_hints(result_type)
+    return tuple(_info(result_type, field, hints[field.name]) for field in dataclasses.fields(result_type))
+
+
+def _info(owner: type, field: dataclasses.Field[Any], hint: Any) -> MetricInfo:
+    meta: Mapping[str, Any] | None = field.metadata.get(_KEY)
+    if meta is None:
+        raise TypeError(f"{owner.__name__}.{field.name} has no metric(...): unit, range and good end are unknown")
+    boolean = hint is bool or hint == (bool | None)
+    return MetricInfo(
+        name=field.name,
+        kind="boolean" if boolean else "number",
+        range=meta.get("range", (None, None)),
+        good=meta.get("good", "neither"),
+        description=meta["description"],
+        unit=meta["unit"],
+        recorded=meta.get("recorded", True),
+        shape=meta.get("shape"),
+        incident=meta.get("incident"),
+    )
+
+
+def record_of(result: Result, metrics: tuple[MetricInfo, ...]) -> dict[str, float | bool | None]:
+    """The recorded fields of a result, as plain numbers that JSON can hold (not finite becomes `None`)."""
+    return {m.name: _plain(getattr(result, m.name)) for m in metrics if m.recorded}
+
+
+def _plain(value: Any) -> float | bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if hasattr(value, "item"):  # a numpy scalar
+        value = value.item()
+    if isinstance(value, float):
+        return value if value - value == 0.0 else None
+    if isinstance(value, bool | int):
+        return value
+    raise TypeError(f"a metric holds {type(value).__name__}; allowed: float, int, bool, None")

@@ -1,0 +1,36 @@
+"""What a sink is: it gets every record, in order, and holds nothing back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+from vision.processor import Options
+from vision.record import Record
+
+__all__ = ["Sink"]
+
+
+class Sink(ABC):
+    """An output of a run; methods run off the event loop, one at a time.
+
+    `write` appends and flushes: a run that is killed loses at most its last second. An `OSError` from any method
+    ends the run with one line that names the sink.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+
+    def __init__(self, options: Any, folder: Path) -> None:
+        self.options: Any = options
+        self.folder = folder
+
+    def open(self) -> None:  # noqa: B027 - many sinks need none
+        """Called once before the first record."""
+
+    @abstractmethod
+    def write(self, record: Record) -> None:
+        """Take a record."""
+
+    def close(self) -> None:  # noqa: B027
+        """Called once, on every way out."""

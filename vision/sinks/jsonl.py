@@ -1,0 +1,31 @@
+"""frames.jsonl: a record a line, on disk as soon as it is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TextIO
+
+from vision.record import Record
+from vision.sinks.base import Sink
+
+__all__ = ["JsonlSink"]
+
+
+class JsonlSink(Sink):
+    """One JSON line per record in frames.jsonl of the run's folder, handed to the system line by line."""
+
+    def __init__(self, options: Any, folder: Path) -> None:
+        super().__init__(options, folder)
+        self._file: TextIO | None = None
+
+    def open(self) -> None:
+        self._file = (self.folder / "frames.jsonl").open("x", encoding="utf-8", buffering=1)
+
+    def write(self, record: Record) -> None:
+        if self._file is None:
+            raise RuntimeError("the sink is not open")
+        self._file.write(record.as_json() + "\n")
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,117 @@
+"""What a run amounts to: every metric with its coverage, every processor with its cost, the queue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vision.incidents import Incident
+from vision.plan import Step
+from vision.processor import Reads
+from vision.record import Record
+from vision.result import MetricInfo, metrics_of
+from vision.statistics import Column
+from vision.stream import StreamStatistics
+
+__all__ = ["ProcessorTally", "Summary"]
+
+
+@dataclass(slots=True)
+class ProcessorTally:
+    """What happened to one processor: frames it measured, was not called for (`skipped`), or failed on."""
+
+    frames: int = 0
+    skipped: int = 0
+    errors: int = 0
+    quarantined: str | None = None
+    last_error: str | None = None
+    ms: Column = field(default_factory=Column)
+
+    def as_dict(self) -> dict[str, Any]:
+        """With the names of summary.json; `ms` is the time of a call in milliseconds."""
+        spent = self.ms.distribution()
+        named = dict(zip(("p5", "p50", "p95", "p99"), spent.percentiles, strict=True)) if spent else {}
+        return {
+            "frames": self.frames,
+            "skipped": self.skipped,
+            "errors": self.errors,
+            "last_error": self.last_error,
+            "quarantined": self.quarantined,
+            "ms": {key: round(named[key], 3) for key in ("p50", "p95")} if spent else None,
+        }
+
+
+class Summary:
+    """Collects records; memory stays bounded however long the run is."""
+
+    def __init__(self, steps: tuple[Step, ...]) -> None:
+        self.tallies = {step.config.name: ProcessorTally() for step in steps}
+        self.incidents: Counter[str] = Counter()
+        self._every = {step.config.name: step.config.every for step in steps}
+        self._listens = {step.config.name: step.config.processor.reads != Reads.PICTURE for step in steps}
+        self.metrics: dict[str, tuple[MetricInfo, ...]] = {
+            step.config.name: metrics_of(step.config.processor.result_type()) for step in steps
+        }
+        self._columns: dict[str, dict[str, Column]] = {
+            name: {info.name: Column() for info in infos if info.recorded} for name, infos in self.metrics.items()
+        }
+        self.frames = self.pictures = 0
+        self.first_time_s: float | None = None
+        self.last_time_s: float | None = None
+
+    def add(self, record: Record) -> None:
+        """Take a record."""
+        self.frames += 1
+        self.pictures += record.frame.maybe_picture is not None
+        if self.first_time_s is None:
+            self.first_time_s = record.frame.time_s
+        self.last_time_s = record.frame.time_s
+        for name, columns in self._columns.items():
+            for metric, column in columns.items():
+                value = record.value(name, metric)
+                if value is not None:
+                    column.add(float(value))
+
+    def add_incident(self, incident: Incident) -> None:
+        """Take an incident."""
+        self.incidents[incident.kind] += 1
+
+    def as_dict(self, queue: StreamStatistics) -> dict[str, Any]:
+        """The content of summary.json.
+
+        `coverage` of a metric is the share of the frames it was due for, dropped ones included, in which it was
+        measured; booleans count as 0 and 1, so that their mean is a share of the frames.
+        """
+        return {
+            "frames": self.frames,
+            "pictures": self.pictures,
+            "duration_s": self._duration_s(),
+            "metrics": {
+                f"{name}.{info.name}": self._metric(name, info, queue)
+                for name, infos in self.metrics.items()
+                for info in infos
+                if info.recorded
+            },
+            "processors": {name: tally.as_dict() for name, tally in self.tallies.items()},
+            "incidents": dict(self.incidents),
+            "queue": asdict(queue) | {"worst_age_ms": round(queue.worst_age_ms, 3)},
+            "verdicts": [],
+        }
+
+    def _duration_s(self) -> float | None:
+        if self.first_time_s is None or self.last_time_s is None:
+            return None
+        return round(self.last_time_s - self.first_time_s, 6)
+
+    def _metric(self, name: str, info: MetricInfo, queue: StreamStatistics) -> Mapping[str, Any]:
+        spread = self._columns[name][info.name].distribution()
+        frames = self.frames if self._listens[name] else queue.received
+        due = -(-frames // self._every[name])
+        measured = spread.count if spread else 0
+        return {
+            "unit": info.unit,
+            "coverage": round(min(measured / due, 1.0), 6) if due else 0.0,
+            **(spread.as_dict() if spread else {"count": 0}),
+        }
