@@ -5,6 +5,7 @@
 The public names below are what plugins and programs use.
 """
 
+from vision import models
 from vision.errors import ConfigError, ModelError, OutputError, SourceError, VisionError
 from vision.frame import ClockQuality, Frame, Picture, Sound
 from vision.processor import Options, Processor, Reads, StreamInfo
@@ -32,4 +33,5 @@ __all__ = [
     "array",
     "metric",
     "metrics_of",
+    "models",
 ]

@@ -109,13 +109,14 @@ class Aligner:
     """Turns pictures and samples on the media clock into frames; synchronous, time is given to it.
 
     A picture waits until its sound is complete, at most `deadline_s` on the scale of `now_s`; sound that comes
-    later goes to the next frame. When no picture has come for `tick_s`, a frame without one carries the sound.
+    later goes to the next frame. When no picture has come for `tick_s`, a frame without one carries the sound; polled
+    often, that is more than five times a second.
 
     :param expects_sound: pictures wait for sound before any has come.
     :param live: ticks follow `now_s`; else they follow the sound itself, and only `_MOST_PENDING` bounds the wait.
     """
 
-    def __init__(self, *, live: bool, expects_sound: bool, deadline_s: float = 0.3, tick_s: float = 0.2) -> None:
+    def __init__(self, *, live: bool, expects_sound: bool, deadline_s: float = 0.3, tick_s: float = 0.15) -> None:
         self._live, self._expects_sound = live, expects_sound
         self._deadline_s, self._tick_s = deadline_s, tick_s
         self._pending: deque[TimedPicture] = deque()

@@ -200,13 +200,15 @@ def _source(document: Document, data: dict[str, Any]) -> SourceConfig:
     path: PathKeys = ("source",)
     keys = document.validated(PluginKeys, data, path)
     connector = _found(document, path, registry.connector, keys.use)
-    return SourceConfig(keys.use, connector, document.validated(connector.Options, _rest(keys), path))
+    return SourceConfig(
+        keys.use, connector, document.validated(connector.Options, _rest(keys), path, PluginKeys.model_fields)
+    )
 
 
 def _sink(document: Document, data: dict[str, Any], path: PathKeys) -> SinkConfig:
     keys = document.validated(PluginKeys, data, path)
     sink = _found(document, path, registry.sink, keys.use)
-    return SinkConfig(keys.use, sink, document.validated(sink.Options, _rest(keys), path))
+    return SinkConfig(keys.use, sink, document.validated(sink.Options, _rest(keys), path, PluginKeys.model_fields))
 
 
 def _processors(document: Document, items: list[dict[str, Any]]) -> Iterable[ProcessorConfig]:
@@ -239,7 +241,7 @@ def _processor(document: Document, data: dict[str, Any], path: PathKeys) -> Proc
         use=keys.use,
         name=keys.name or _default_name(keys.use),
         processor=processor,
-        options=document.validated(processor.Options, _rest(keys), path),
+        options=document.validated(processor.Options, _rest(keys), path, ProcessorKeys.model_fields),
         every=keys.every,
         placement=placement,
         timeout_s=keys.timeout_s or processor.timeout_s,

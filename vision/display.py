@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from vision.result import MetricInfo
 from vision.runner import Outcome, Run
 from vision.summary import Summary
 
@@ -20,6 +22,7 @@ __all__ = ["follow", "print_outcome"]
 
 _REFRESH_S = 0.25
 _RATE_WINDOW = 12
+_WIDE = 100  # columns of a terminal from which on the ends are shown too
 _STATE_STYLE = {
     "starting": "yellow",
     "connecting": "yellow",
@@ -94,35 +97,42 @@ def print_outcome(run: Run, outcome: Outcome, console: Console) -> None:
     """The tables at the end."""
     summary = outcome.summary
     if summary["metrics"] and summary["frames"]:
-        console.print(_metric_table(run.summary, summary))
+        console.print(
+            f"\n[bold]{summary['name']}[/bold]: {summary['pictures']} pictures, {summary['duration_s']:.1f} s"
+        )
+        console.print(_metric_table(run.summary, summary, console.width))
     if summary["processors"]:
         console.print(_processor_table(summary))
     console.print(_closing(run, outcome), highlight=False)
 
 
-def _metric_table(totals: Summary, summary: Mapping[str, Any]) -> Table:
-    table = Table(title=f"{summary['name']}: {summary['pictures']} pictures, {summary['duration_s']:.1f} s")
+def _metric_table(totals: Summary, summary: Mapping[str, Any], width: int) -> Table:
+    columns = ("mean", "p5", "p50", "p95", *(("min", "max") if width >= _WIDE else ()))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("metric", no_wrap=True)
-    table.add_column("unit")
-    for heading in ("coverage", "mean", "p5", "p50", "p95", "min", "max"):
-        table.add_column(heading, justify="right")
-    for name, column in summary["metrics"].items():
-        processor, _, metric = name.partition(".")
-        boolean = any(info.name == metric and info.kind == "boolean" for info in totals.metrics[processor])
-        table.add_row(name, column["unit"], f"{column['coverage']:.1%}", *_numbers(column, boolean))
+    for heading in ("measured", *columns):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
+    for processor, infos in totals.metrics.items():
+        table.add_row(Text(processor, style="bold"))
+        for info in infos:
+            if info.recorded:
+                found = summary["metrics"][f"{processor}.{info.name}"]
+                table.add_row(f"  {info.name}", f"{found['coverage']:.1%}", *_numbers(found, info, columns))
     return table
 
 
-def _numbers(column: Mapping[str, Any], boolean: bool) -> list[str]:
-    if not column["count"]:
-        return ["not measured", *[""] * 5]
-    if boolean:
-        return [f"{column['mean']:.1%}", *[""] * 5]
-    return [_shown(column[key]) for key in ("mean", "p5", "p50", "p95", "min", "max")]
+def _numbers(found: Mapping[str, Any], info: MetricInfo, columns: tuple[str, ...]) -> list[str]:
+    """The cells of a metric and its unit; a flag has only the share of the pictures in which it was set."""
+    if not found["count"]:
+        return ["-"] * len(columns)
+    if info.kind == "boolean":
+        return [f"{found['mean']:.1%}", *[""] * (len(columns) - 1), "of them"]
+    return [*(_shown(found[key]) for key in columns), "" if info.unit == "1" else info.unit]
 
 
 def _processor_table(summary: Mapping[str, Any]) -> Table:
-    table = Table()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     table.add_column("processor", no_wrap=True)
     for heading in ("measured", "skipped", "errors", "ms p50", "ms p95"):
         table.add_column(heading, justify="right")

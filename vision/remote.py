@@ -121,6 +121,7 @@ class _Child:
         )
         self._memory: mmap.mmap | None = None
         self._geometry: _Geometry | None = None
+        self._last_words = ""
         self.dead = False
 
     def call(self, kind: str, argument: Any, timeout_s: float) -> Any:
@@ -178,11 +179,11 @@ class _Child:
     def _obituary(self) -> str:
         code = self._process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        self._stderr.seek(0)
-        said = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return f"its process {how}" + (f" ({said[-1].strip()[:200]})" if said else "")
+        return f"its process {how}" + (f" ({self._last_words})" if self._last_words else "")
 
     def _end(self) -> None:
+        if self.dead:
+            return
         self.dead = True
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -194,6 +195,10 @@ class _Child:
             self._process.kill()
             self._process.wait()
         self._process.stdout.close()
+        self._stderr.seek(0)
+        said = self._stderr.read().decode(errors="replace").strip().splitlines()
+        self._last_words = said[-1].strip()[:200] if said else ""
+        self._stderr.close()
 
 
 def _send(file: BinaryIO | Any, message: Any) -> None:

@@ -29,6 +29,7 @@ __all__ = ["Outcome", "Run", "State"]
 
 State = Literal["starting", "connecting", "running", "finishing", "done"]
 _log = logging.getLogger(__name__)
+_COMPLETE = "duration reached"
 _RELEASE_S = 8.0  # a source may take this long to let go; then it is left behind
 
 
@@ -97,7 +98,10 @@ class Run:
                     source = group.create_task(self._receive(facts))
                     group.create_task(self._consume(walk, sinks))
                 self.state = "finishing"
-                return source.result()
+                ended = source.result()
+                if isinstance(ended, SourceError):
+                    raise ended
+                return ended
         finally:
             _close(sinks)
 
@@ -113,12 +117,21 @@ class Run:
             raise cannot_write(self.folder.path, error) from error
         return opened
 
-    async def _receive(self, facts: dict[str, Any]) -> str:
-        """The source's side: until it ends, is lost, the time is up, or the run is stopped."""
-        connector = self.config.source.connector(self.config.source.options, SourceContext(self.folder.path))
+    async def _receive(self, facts: dict[str, Any]) -> str | SourceError:
+        """The source's side: until it ends, is lost, the time is up, or the run is stopped.
+
+        A lost source is given back rather than raised: what it has sent is still to be measured.
+        """
+        try:
+            connector = self.config.source.connector(self.config.source.options, SourceContext(self.folder.path))
+        except SourceError as error:
+            self._stream.close()
+            return error
         intake = self._intake(connector)
         try:
             return await self._supervise(connector, intake)
+        except SourceError as error:
+            return error
         finally:
             facts |= {"source": intake.facts}
             if not self._stop.is_set():
@@ -139,7 +152,7 @@ class Run:
             done, _ = await asyncio.wait([streaming, *watchers], return_when=asyncio.FIRST_COMPLETED)
             for finished in done - {streaming}:
                 finished.result()  # a watcher that raised says why
-            return self._ended(streaming, intake) if streaming in done else "duration reached"
+            return self._ended(streaming, intake) if streaming in done else _COMPLETE
         finally:
             for task in (streaming, *watchers):
                 task.cancel()
@@ -156,6 +169,8 @@ class Run:
         :raises SourceError: when it failed, or is live and ended before the run's time was up.
         """
         use, duration_s = self.config.source.use, self.config.run.duration_s
+        if intake.complete.is_set():
+            return _COMPLETE
         try:
             reason = streaming.result()
         except VisionError:
@@ -163,7 +178,7 @@ class Run:
         except Exception as error:  # a connector may be anybody's
             _log.debug("source %s", use, exc_info=error)
             raise SourceError(f"source {use}: failed: {one_line(error)}") from error
-        if self.config.source.connector.live and duration_s is not None and not intake.complete.is_set():
+        if self.config.source.connector.live and duration_s is not None:
             raise SourceError(f"source {use}: ended before the {duration_s:g} s of the run were over: {reason}")
         return reason
 

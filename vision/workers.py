@@ -63,11 +63,10 @@ class Worker:
         await self._call(lambda: self._processor.reset(reason), self._timeout_s)
 
     async def close(self) -> None:
-        """Close the processor and end the thread; a hung one is left alone."""
-        if self._hung:
-            return
+        """Close the processor and end the thread; a hung one ends by itself if its call ever comes back."""
         try:
-            await self._call(self._processor.close, _CLOSE_S)
+            if not self._hung:
+                await self._call(self._processor.close, _CLOSE_S)
         finally:
             self._jobs.put(None)
 

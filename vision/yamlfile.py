@@ -46,9 +46,10 @@ class Document:
             path = path[:-1]
         return self.where.get(path, (self.name, None))
 
-    def validated(self, model: type[M], data: Any, path: PathKeys) -> M:
+    def validated(self, model: type[M], data: Any, path: PathKeys, beside: Iterable[str] = ()) -> M:
         """The part of the document at `path`, checked by a pydantic model.
 
+        :param beside: keys that are allowed there too, and were taken out before.
         :raises ConfigError: on the first thing that is wrong, with its line, what is allowed, and how many more.
         """
         try:
@@ -58,7 +59,7 @@ class Document:
             first = problems[0]
             more = f" (the first of {len(problems)} errors)" if len(problems) > 1 else ""
             keys = self._existing((*path, *first["loc"]))
-            raise self.error(keys, _message(first, model) + more) from invalid
+            raise self.error(keys, _message(first, model, beside) + more) from invalid
 
     def _existing(self, path: PathKeys) -> PathKeys:
         """Pydantic puts names of union branches into a path; keep what the document has, and a missing last key."""
@@ -107,8 +108,8 @@ def read(path: Path) -> Document:
 
 def _parse(text: str, name: str) -> Document:
     document = Document(name, None)
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
             document.data = _construct(loader, node, (), document, set())
@@ -116,10 +117,10 @@ def _parse(text: str, name: str) -> Document:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
         raise ConfigError(f"{name}:{line}: no valid YAML: {error.problem or error.context}") from error
-    except yaml.YAMLError as error:
+    except RecursionError as error:
+        raise ConfigError(f"{name}: no valid YAML: nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
         raise ConfigError(f"{name}: no valid YAML: {' '.join(str(error).split())}") from error
-    finally:
-        loader.dispose()
     return document
 
 
@@ -184,10 +185,10 @@ def _with(data: Any, keys: PathKeys, value: Any, dotted: str) -> Any:
     return {**data, key: _with(data.get(key), rest, value, dotted)}
 
 
-def _message(problem: ErrorDetails, model: type[BaseModel]) -> str:
+def _message(problem: ErrorDetails, model: type[BaseModel], beside: Iterable[str]) -> str:
     kind, key = problem["type"], str(problem["loc"][-1]) if problem["loc"] else ""
     if kind == "extra_forbidden":
-        allowed = sorted(_fields_at(model, problem["loc"][:-1]))
+        allowed = sorted({*_fields_at(model, problem["loc"][:-1]), *(beside if len(problem["loc"]) == 1 else ())})
         hint = did_you_mean(key, allowed) or ";"
         return f"unknown key '{key}'{hint} allowed: {', '.join(allowed) or 'none'}"
     if kind == "missing":

@@ -1,0 +1,141 @@
+"""Pictures and the samples under them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision.align import Aligner, SoundBuffer, TimedPicture
+from vision.frame import ClockQuality, Frame
+from vision.testing import make_picture
+
+_CLOCK = ClockQuality("file", 0.0)
+_RATE = 1000
+
+
+def _timed(time_s: float, arrival_s: float = 0.0) -> TimedPicture:
+    return TimedPicture(time_s, arrival_s, make_picture(), _CLOCK)
+
+
+def _ramp(start: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    return np.arange(start, start + count, dtype=np.float32)
+
+
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=40), st.sampled_from([10.0, 25.0, 30.0, 60.0]))
+def test_each_frame_has_the_samples_since_the_last_picture(blocks: list[int], fps: float) -> None:
+    """In a file, samples are complete, in order, and end at the picture they belong to."""
+    aligner = Aligner(live=False, expects_sound=True)
+    total, frames = sum(blocks), []
+    for i in range(int(total / _RATE * fps) + 1):
+        aligner.push_picture(_timed(i / fps))
+    start = 0
+    for count in blocks:
+        aligner.push_sound(start / _RATE, _ramp(start, count), _RATE)
+        start += count
+        frames += list(aligner.poll(0.0, _CLOCK))
+    aligner.end()
+    frames += list(aligner.poll(0.0, _CLOCK))
+    heard = np.concatenate([frame.sound.samples for frame in frames])
+    np.testing.assert_array_equal(heard, _ramp(0, total))
+    for frame in frames:
+        if frame.sound.samples.size:
+            assert frame.sound.start_s == pytest.approx(frame.sound.samples[0] / _RATE)
+            assert frame.sound.samples[-1] < frame.time_s * _RATE + 0.5
+    assert [frame.index for frame in frames if frame.index is not None] == list(range(int(total / _RATE * fps) + 1))
+
+
+def test_missing_samples_are_marked_and_not_invented() -> None:
+    """A hole between blocks is zeros with a mark, also where a frame cuts it."""
+    buffer = SoundBuffer()
+    buffer.push(0.0, _ramp(1, 100), _RATE)
+    buffer.push(0.2, _ramp(201, 100), _RATE)
+    first, second = buffer.take(0.15), buffer.take(0.3)
+    assert first.missing == ((100, 50),)
+    assert second.missing == ((0, 50),)
+    assert not first.samples[100:].any()
+    np.testing.assert_array_equal(second.samples[50:], _ramp(201, 100))
+
+
+def test_overlap_is_cut_and_rounding_is_no_gap() -> None:
+    """Samples that were there already are not doubled; a millisecond of rounding leaves no mark."""
+    buffer = SoundBuffer()
+    buffer.push(0.0, _ramp(0, 100), _RATE)
+    buffer.push(0.05, _ramp(50, 100), _RATE)
+    buffer.push(0.151, _ramp(150, 10), _RATE)
+    sound = buffer.take(1.0)
+    np.testing.assert_array_equal(sound.samples, _ramp(0, 160))
+    assert sound.missing == ()
+
+
+def test_a_restart_of_the_source_does_not_fill_hours() -> None:
+    """A jump of hours begins anew instead of inventing samples; one back in time is ignored."""
+    buffer = SoundBuffer()
+    buffer.push(0.0, _ramp(0, 100), _RATE)
+    buffer.push(50_000.0, _ramp(0, 100), _RATE)
+    buffer.push(0.1, _ramp(0, 100), _RATE)
+    sound = buffer.take(60_000.0)
+    assert sound.samples.size == 100
+    assert sound.start_s == 50_000.0
+
+
+def test_live_picture_waits_for_its_sound_until_the_deadline() -> None:
+    """Sound that comes too late goes to the next frame, none of it is lost."""
+    aligner = Aligner(live=True, expects_sound=True, deadline_s=0.3)
+    aligner.push_picture(_timed(0.1, arrival_s=5.0))
+    aligner.push_sound(0.0, _ramp(0, 60), _RATE)
+    assert list(aligner.poll(5.2, _CLOCK)) == []
+    (late,) = aligner.poll(5.301, _CLOCK)
+    assert late.sound.samples.size == 60
+    aligner.push_sound(0.06, _ramp(60, 100), _RATE)
+    aligner.push_picture(_timed(0.15, arrival_s=5.31))
+    (following,) = aligner.poll(5.31, _CLOCK)
+    np.testing.assert_array_equal(following.sound.samples, _ramp(60, 90))
+
+
+def _bare(frames: list[Frame]) -> list[Frame]:
+    return [frame for frame in frames if frame.maybe_picture is None]
+
+
+def test_a_live_stall_is_seen_while_it_lasts() -> None:
+    """Where no picture comes, frames without one go out five times a second and carry the sound."""
+    aligner = Aligner(live=True, expects_sound=True)
+    aligner.push_picture(_timed(0.0, 0.0))
+    aligner.push_sound(-0.02, _ramp(0, 20), _RATE)
+    frames = list(aligner.poll(0.0, _CLOCK))
+    for tick in range(1, 41):
+        aligner.push_sound(0.05 * (tick - 1), _ramp(50 * tick, 50), _RATE)
+        frames += list(aligner.poll(0.05 * tick, _CLOCK))
+    bare = _bare(frames)
+    assert 10 <= len(bare) <= 14
+    assert sum(frame.sound.samples.size for frame in bare) == pytest.approx(2000, abs=200)
+    assert all(frame.index is None for frame in bare)
+
+
+def test_a_live_stall_of_both_tracks_goes_on_in_time() -> None:
+    """With neither picture nor sound, media time follows the arrival clock."""
+    aligner = Aligner(live=True, expects_sound=False)
+    aligner.push_picture(_timed(1.0, 0.0))
+    frames = [frame for tick in range(21) for frame in aligner.poll(0.05 * tick, _CLOCK)]
+    assert frames[-1].time_s == pytest.approx(2.0, abs=0.21)
+
+
+def test_sound_alone_in_a_file_comes_in_short_frames() -> None:
+    """A recording without pictures gives frames of sound up to its end."""
+    aligner = Aligner(live=False, expects_sound=True)
+    aligner.push_sound(0.0, _ramp(0, 3100), _RATE)
+    frames = list(aligner.poll(0.0, _CLOCK))
+    aligner.end()
+    frames += list(aligner.poll(0.0, _CLOCK))
+    assert [frame.sound.samples.size for frame in frames] == [150] * 20 + [100]
+
+
+def test_sound_that_comes_last_in_a_file_does_not_fill_the_memory() -> None:
+    """Pictures do not wait for ever for sound that is stored behind all of them."""
+    aligner = Aligner(live=False, expects_sound=True)
+    given_out = 0
+    for i in range(1000):
+        aligner.push_picture(_timed(i / 30))
+        given_out += len(list(aligner.poll(0.0, _CLOCK)))
+    assert given_out == 700

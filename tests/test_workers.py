@@ -1,0 +1,162 @@
+"""Threads and processes that processors run in."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import troublesome
+from vision.frame import Frame, Picture
+from vision.processor import StreamInfo
+from vision.remote import RemoteError, RemoteProcessor
+from vision.testing import make_frame, make_picture
+from vision.workers import ProcessorHungError, Worker, worker_for
+
+pytestmark = pytest.mark.usefixtures("no_threads_left")
+_INFO = StreamInfo(live=False)
+
+
+def _options(**given: Any) -> troublesome.CountOptions:
+    return troublesome.CountOptions(**given)
+
+
+def _frames(count: int) -> list[Frame]:
+    return [make_frame(make_picture(10 * i), index=i) for i in range(count)]
+
+
+async def _run(worker: Worker, frames: list[Frame]) -> list[Any]:
+    """Results, or what was raised, frame by frame."""
+    found: list[Any] = []
+    try:
+        await worker.setup(_INFO)
+        for frame in frames:
+            try:
+                found.append(await worker.process(frame, ()))
+            except Exception as error:
+                found.append(error)
+    finally:
+        await worker.close()
+    return found
+
+
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_results_are_the_same_wherever_they_are_made(placement: str) -> None:
+    """A picture is seen whole, also through shared memory and after a change of size."""
+    sizes = [(64, 48), (64, 48), (33, 21), (640, 360)]
+    rng = np.random.default_rng(1)
+    planes = [rng.integers(0, 255, (h, w), np.uint8) for w, h in sizes]
+    frames = [make_frame(make_picture(plane), index=i) for i, plane in enumerate(planes)]
+    found = asyncio.run(_run(worker_for(troublesome.Counting, _options(), placement, "c", 5), frames))
+    assert [result.value for result in found] == [0, 1, 2, 3]
+    assert [result.mean_luma for result in found] == [plane.mean() for plane in planes]
+
+
+def test_planes_with_wide_lines_cross_whole() -> None:
+    """The lines of a decoder's planes are longer than the picture; what arrives is the picture."""
+    wide = np.arange(48 * 96, dtype=np.uint8).reshape(48, 96)
+    picture = Picture(wide[:, :64], wide[:24, :32], wide[24:, :32])
+    frames = [make_frame(picture)]
+    found = asyncio.run(_run(worker_for(troublesome.Counting, _options(), "process", "c", 5), frames))
+    assert found[0].mean_luma == wide[:, :64].mean()
+
+
+def test_async_processors_are_awaited() -> None:
+    """`async def process` runs in the loop."""
+    found = asyncio.run(_run(worker_for(troublesome.AsyncCounting, _options(), "thread", "c", 5), _frames(3)))
+    assert [result.value for result in found] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_an_error_costs_its_frame_only(placement: str) -> None:
+    """What a processor raises comes back as an error, and the next frame is measured."""
+    found = asyncio.run(_run(worker_for(troublesome.RaisingOnce, _options(at=1), placement, "c", 5), _frames(3)))
+    assert found[0].value == 0
+    assert "this once" in str(found[1])
+    assert found[2].value == 2
+
+
+def test_a_hung_thread_is_given_up() -> None:
+    """The first call ends at its time limit, later ones at once; nothing waits for the thread."""
+    worker = worker_for(troublesome.Hanging, _options(at=1, seconds=1.0), "thread", "c", 0.2)
+    found = asyncio.run(_run(worker, _frames(4)))
+    assert found[0].value == 0
+    assert all(isinstance(error, ProcessorHungError) for error in found[1:])
+    worker._thread.join(5)
+    assert not worker._thread.is_alive(), "its call has come back, and nobody wants it any more"
+
+
+def test_a_hung_process_is_replaced() -> None:
+    """The call ends at its time limit, its process is killed, and the next frame is measured by a new one."""
+    worker = worker_for(troublesome.Hanging, _options(at=1), "process", "c", 0.5)
+    found = asyncio.run(_run(worker, _frames(3)))
+    assert str(found[1]) == "no answer in 0.5 s"
+    assert found[2].value == 2
+
+
+def test_a_dead_process_is_replaced() -> None:
+    """A processor that kills its process costs one frame; how it ended is said."""
+    found = asyncio.run(_run(worker_for(troublesome.Dying, _options(at=1), "process", "c", 5), _frames(3)))
+    assert isinstance(found[1], RemoteError)
+    assert "was killed by SIGKILL" in str(found[1])
+    assert found[2].value == 2
+
+
+def test_what_a_library_prints_does_not_disturb() -> None:
+    """Standard output of the child is not the pipe of the answers."""
+    found = asyncio.run(_run(worker_for(troublesome.Printing, _options(), "process", "c", 5), _frames(3)))
+    assert [result.value for result in found] == [0, 1, 2]
+
+
+def test_setup_that_fails_is_told_and_closed() -> None:
+    """What setup raises comes through, in both placements, and close is called."""
+    before = troublesome.NoSetup.closed
+    with pytest.raises(RuntimeError, match="no such device"):
+        asyncio.run(_run(worker_for(troublesome.NoSetup, _options(), "thread", "c", 5), []))
+    assert troublesome.NoSetup.closed == before + 1
+    with pytest.raises(RemoteError, match="RuntimeError: no such device"):
+        asyncio.run(_run(worker_for(troublesome.NoSetup, _options(), "process", "c", 5), []))
+
+
+def _is_alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+def test_no_child_outlives_its_parent() -> None:
+    """A parent that is killed takes the worker process along, for the pipe between them closes."""
+    script = (
+        "import time; from tests.troublesome import *; from vision.remote import RemoteProcessor;"
+        "remote = RemoteProcessor(Counting, CountOptions(), 'c', 5, 30); remote.setup(StreamInfo(live=False));"
+        "print(remote._child._process.pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    assert _is_alive(child)
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 10
+    while _is_alive(child) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not _is_alive(child)
+
+
+def test_closing_ends_the_process() -> None:
+    """After close there is no process, also when it was closed before it was used."""
+    remote = RemoteProcessor(troublesome.Counting, _options(), "c", 5, 30)
+    remote.close()
+    remote.setup(_INFO)
+    assert remote._child is not None
+    process = remote._child._process
+    remote.close()
+    assert process.returncode == 0

@@ -1,0 +1,257 @@
+"""Processors and other plugins that misbehave, for the tests of how a run takes it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from vision.connectors.base import Connector
+from vision.frame import Frame
+from vision.intake import DecodedPicture, DecodedSound, Intake
+from vision.processor import Options, Processor, Reads, StreamInfo
+from vision.record import Record
+from vision.result import IncidentRule, Result, array, metric
+from vision.sinks.base import Sink
+from vision.testing import make_picture
+
+
+@dataclass(frozen=True, slots=True)
+class Number(Result):
+    """One number and one flag."""
+
+    value: float | None = metric("A number", unit="1")
+    odd: bool = metric("Odd", unit="bool", incident=IncidentRule("odd", when=True, min_s=0.0))
+    mean_luma: float | None = metric("Mean luma", unit="1", default=None)
+
+
+class CountOptions(Options):
+    """Options of the processors here."""
+
+    at: int = 2
+    seconds: float = 60.0
+
+
+class Counting(Processor[Number]):
+    """Says the index of the frame."""
+
+    Options = CountOptions
+
+    def process(self, frame: Frame) -> Number | None:
+        index = frame.index or 0
+        return Number(float(index), index % 2 == 1, float(frame.picture.y.mean()))
+
+
+class AsyncCounting(Counting):
+    """The same, awaited."""
+
+    async def process(self, frame: Frame) -> Number | None:  # type: ignore[override]
+        await asyncio.sleep(0)
+        return super().process(frame)
+
+
+class Raising(Counting):
+    """Raises from the frame `at` on."""
+
+    def process(self, frame: Frame) -> Number | None:
+        if (frame.index or 0) >= self.options.at:
+            raise ValueError("of no\nuse")
+        return super().process(frame)
+
+
+class RaisingOnce(Counting):
+    """Raises on the frame `at` alone."""
+
+    def process(self, frame: Frame) -> Number | None:
+        if frame.index == self.options.at:
+            raise ValueError("this once")
+        return super().process(frame)
+
+
+class Hanging(Counting):
+    """Does not come back from the frame `at`."""
+
+    def process(self, frame: Frame) -> Number | None:
+        if frame.index == self.options.at:
+            time.sleep(self.options.seconds)
+        return super().process(frame)
+
+
+class Dying(Counting):
+    """Kills its own process on the frame `at`."""
+
+    def process(self, frame: Frame) -> Number | None:
+        if frame.index == self.options.at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().process(frame)
+
+
+class Printing(Counting):
+    """Prints while it works, as libraries do."""
+
+    def process(self, frame: Frame) -> Number | None:
+        print("noise " * 100, flush=True)  # noqa: T201
+        return super().process(frame)
+
+
+class NoSetup(Counting):
+    """Cannot be set up."""
+
+    closed = 0
+
+    def setup(self, info: StreamInfo) -> None:
+        raise RuntimeError("no such device")
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
+class WrongResult(Counting):
+    """Gives something that is no result."""
+
+    def process(self, frame: Frame) -> Any:
+        return 7
+
+
+class WrongValue(Counting):
+    """Gives a result whose value no record can hold."""
+
+    def process(self, frame: Frame) -> Number | None:
+        return Number("seven", False)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class Twice(Result):
+    """Double of a number."""
+
+    value: float = metric("Twice the number", unit="1")
+    points: Any = array("Some points", unit="px", shape=(2,), default=None)
+
+
+class Doubling(Processor[Twice]):
+    """Needs the number."""
+
+    needs = (Number,)
+
+    def process(self, frame: Frame, number: Number | None) -> Twice | None:
+        return None if number is None or number.value is None else Twice(2 * number.value)
+
+
+class NeedsTwice(Processor[Number]):
+    """Needs what needs it."""
+
+    needs = (Twice,)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard(Result):
+    """What was heard."""
+
+    samples: int = metric("Number of samples", unit="1")
+
+
+class Listening(Processor[Heard]):
+    """Counts samples, with or without a picture."""
+
+    reads = Reads.BOTH
+
+    def process(self, frame: Frame) -> Heard | None:
+        return Heard(frame.sound.samples.size)
+
+
+class NoDocumentedResult(Processor[Result]):
+    """Its result type is no dataclass."""
+
+
+class CountSourceOptions(Options):
+    """Options of the sources here."""
+
+    pictures: int = 10
+    size_changes_at: int | None = None
+    fps: float = 30.0
+    fail: str | None = None
+
+
+class CountSource(Connector):
+    """Grey pictures that become brighter one by one, as fast as they are taken."""
+
+    Options = CountSourceOptions
+    live = False
+
+    def tracks(self) -> tuple[Any, ...]:
+        return ("picture",)
+
+    async def stream(self, intake: Intake) -> str:
+        options: CountSourceOptions = self.options
+        for index in range(options.pictures):
+            changed = options.size_changes_at is not None and index >= options.size_changes_at
+            picture = make_picture(index % 200, width=80 if changed else 64)
+            await intake.put(DecodedPicture(100 + index / options.fps, intake.now_s(), picture))
+        if options.fail:
+            raise RuntimeError(options.fail)
+        return "all sent"
+
+
+class LiveCountSource(CountSource):
+    """The same, live: it does not wait."""
+
+    live = True
+
+
+class EndlessSource(CountSource):
+    """Live pictures at their own pace until it is cancelled; counts how often it was released."""
+
+    live = True
+    released = 0
+
+    async def stream(self, intake: Intake) -> str:
+        index = 0
+        try:
+            while True:
+                await intake.put(DecodedPicture(index / 50, intake.now_s(), make_picture(index % 200)))
+                await asyncio.sleep(0.02)
+                index += 1
+        finally:
+            await asyncio.sleep(0)
+            EndlessSource.released += 1
+
+
+class SilentSource(CountSource):
+    """Live, and never sends anything."""
+
+    live = True
+
+    async def stream(self, intake: Intake) -> str:
+        await asyncio.Event().wait()
+        return "never"
+
+
+class SoundSource(CountSource):
+    """Sound alone."""
+
+    def tracks(self) -> tuple[Any, ...]:
+        return ("sound",)
+
+    async def stream(self, intake: Intake) -> str:
+        silence = make_picture().y.astype("float32").ravel()[:1600] * 0
+        for block in range(self.options.pictures):
+            await intake.put(DecodedSound(block / 10, intake.now_s(), silence, 16_000))
+        return "all sent"
+
+
+class FullSink(Sink):
+    """Its disk is full from the third record on."""
+
+    def write(self, record: Record) -> None:
+        if record.frame.index == 2:
+            raise OSError(28, "No space left on device")
+
+
+class BrokenSink(Sink):
+    """Raises what a sink should not."""
+
+    def write(self, record: Record) -> None:
+        raise KeyError("oops")

@@ -1,0 +1,120 @@
+"""What a plugin author tests with: frames made to measure, a check of a processor's promises, a sink in memory."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vision.frame import ClockQuality, Frame, Picture, Samples, Sound
+from vision.processor import Processor, Reads, StreamInfo
+from vision.record import Record
+from vision.result import Result, metrics_of, record_of
+from vision.sinks.base import Sink
+
+__all__ = ["MemorySink", "check_processor", "make_frame", "make_picture"]
+
+
+def make_picture(luma: int | NDArray[np.uint8] = 128, *, width: int = 64, height: int = 48) -> Picture:
+    """A grey picture; `luma` is one value for all of it, or a plane of `(H, W) uint8`."""
+    y = luma if isinstance(luma, np.ndarray) else np.full((height, width), luma, np.uint8)
+    chroma = np.full(((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2), 128, np.uint8)
+    return Picture(y, chroma, chroma)
+
+
+def make_frame(
+    picture: Picture | None = None,
+    *,
+    index: int = 0,
+    fps: float = 30.0,
+    samples: Samples | None = None,
+    rate_hz: int = 16_000,
+) -> Frame:
+    """The frame number `index` of a steady stream; without a picture given, a grey one of 64 x 48 px.
+
+    `samples` are what sounds under it, `(N,) float32` mono in -1..1.
+    """
+    heard = np.zeros(0, np.float32) if samples is None else samples
+    return Frame(
+        index=index,
+        time_s=index / fps,
+        arrival_s=index / fps,
+        clock=ClockQuality("file", 0.0),
+        sound=Sound(heard, rate_hz, index / fps - heard.size / rate_hz),
+        maybe_picture=picture or make_picture(),
+    )
+
+
+def check_processor(
+    processor: type[Processor[Any]], frames: Iterable[Frame] | None = None, options: dict[str, Any] | None = None
+) -> list[Result | None]:
+    """Put a processor through its life and hold it to the contract; returns its results.
+
+    It must have a docstring, a result type whose fields are metrics with described units and sensible ranges, take
+    its options, measure the frames (default: ten grey ones) or say `None`, give values within the stated ranges,
+    survive a `reset`, and close. Processors that need others' results get `None` for them.
+
+    :raises AssertionError: with what it breaks.
+    """
+    assert processor.__doc__, f"{processor.__name__} has no docstring; `vision list` shows its first line"
+    infos = metrics_of(processor.result_type())
+    for info in infos:
+        assert info.description and info.unit, f"{info.name} needs a description and a unit"
+        low, high = info.range
+        assert low is None or high is None or low < high, f"{info.name}: the range {info.range} is empty"
+    assert not inspect.iscoroutinefunction(processor.setup), "setup() cannot be asynchronous"
+    instance = processor(processor.Options.model_validate(options or {}))
+    results = _life(instance, list(frames) if frames is not None else [make_frame(index=i) for i in range(10)])
+    for result in results:
+        if result is not None:
+            _check_ranges(result)
+    return results
+
+
+def _life(instance: Processor[Any], frames: list[Frame]) -> list[Result | None]:
+    needed = [None] * len(instance.needs)
+    try:
+        instance.setup(StreamInfo(live=False))
+        results = [_measured(instance, frame, needed) for frame in frames if _is_read(instance, frame)]
+        instance.reset("reconnect")
+    finally:
+        instance.close()
+    return results
+
+
+def _measured(instance: Processor[Any], frame: Frame, needed: list[None]) -> Result | None:
+    result = instance.process(frame, *needed)
+    if inspect.isawaitable(result):
+        raise AssertionError("check_processor() is for plain `def process`; await an asynchronous one yourself")
+    expected = instance.result_type()
+    assert result is None or isinstance(result, expected), f"process() gave {type(result).__name__}, not {expected}"
+    return result
+
+
+def _is_read(instance: Processor[Any], frame: Frame) -> bool:
+    return frame.maybe_picture is not None or instance.reads != Reads.PICTURE
+
+
+def _check_ranges(result: Result) -> None:
+    infos = metrics_of(type(result))
+    bounds = {info.name: info.range for info in infos}
+    for name, value in record_of(result, infos).items():
+        low, high = bounds[name]
+        if value is not None:
+            assert low is None or value >= low, f"{name} = {value} is below its range {bounds[name]}"
+            assert high is None or value <= high, f"{name} = {value} is above its range {bounds[name]}"
+
+
+class MemorySink(Sink):
+    """Keeps the records of a run in a list; for short runs in tests."""
+
+    def __init__(self, options: Any = None, folder: Path = Path()) -> None:
+        super().__init__(options, folder)
+        self.records: list[Record] = []
+
+    def write(self, record: Record) -> None:
+        self.records.append(record)
