@@ -15,7 +15,7 @@ _INFO = MetricInfo("flag", "A flag", "bool", (None, None), "false", "boolean", i
 
 def _track(flags: Sequence[bool | None]) -> list[Incident]:
     tracker = IncidentTracker({"p": (_INFO,)})
-    found = []
+    found: list[Incident] = []
     for i, flag in enumerate(flags):
         found += tracker.add(Record(make_frame(index=i, fps=10), {"p": None if flag is None else {"flag": flag}}))
     return found + list(tracker.end())

@@ -96,13 +96,21 @@ def _plugins(kind: Kind, keys: type[BaseModel], definitions: dict[str, Any]) -> 
 def _plugin(entry: Entry, common: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     assert entry.options is not None
     own = _inlined(entry.options, definitions)
+    options = {**common, **own.get("properties", {})}
     return {
         "type": "object",
         "description": entry.purpose,
         "additionalProperties": False,
         "required": ["use", *own.get("required", [])],
-        "properties": {**common, **own.get("properties", {}), "use": {"const": entry.name}},
+        "properties": {name: _or_variable(option) for name, option in options.items()} | {"use": {"const": entry.name}},
     }
+
+
+def _or_variable(option: dict[str, Any]) -> dict[str, Any]:
+    """An option may be an environment variable wherever it is one value."""
+    if option.get("type") in ("object", "array"):
+        return option
+    return {"description": option.get("description", ""), "anyOf": [option, {"type": "string", "pattern": r"\$\{.+\}"}]}
 
 
 def _inlined(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:

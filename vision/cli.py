@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
-import click
 import cv2
 import typer
 from rich.console import Console
@@ -285,15 +284,17 @@ def main() -> None:
             raise
         _say(str(error))
         status = error.exit_status
-    except click.ClickException as error:
-        _say(error.format_message() + " (see vision --help)")
-        status = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
         status = _INTERRUPTED
     except Exception as error:
-        if debug:
+        # the errors of the command line are click's, which typer has under a name of its own
+        about_usage = getattr(error, "format_message", None)
+        if debug and not about_usage:
             raise
-        _say(f"internal error: {one_line(error)}; `vision --debug ...` shows where")
-        status = _BUG
+        if about_usage:
+            _say(f"{about_usage()} (vision --help)")
+        else:
+            _say(f"internal error: {one_line(error)}; `vision --debug ...` shows where")
+        status = ConfigError.exit_status if about_usage else _BUG
     sys.exit(status if isinstance(status, int) else 0)

@@ -167,7 +167,7 @@ def load(path: Path, assignments: Iterable[str] = (), duration_s: float | None =
     for assignment in assignments:
         document.set(assignment)
     if duration_s is not None:
-        document.set(f"run.duration_s={duration_s}")
+        document.set(f"run.duration_s={duration_s:g}", option="--duration")
     if not isinstance(document.data, dict):
         raise document.error((), "must be a mapping with the keys name, source, run, processors, sinks")
     root = document.validated(_Root, document.data, ())

@@ -16,6 +16,7 @@ from vision.stream import FrameStream
 __all__ = ["DecodedPicture", "DecodedSound", "Intake"]
 
 _TICK_S = 0.05
+_ROUNDING_S = 1e-6
 _MOST_HELD = 900  # units held until the clock is ready
 
 
@@ -102,7 +103,7 @@ class Intake:
             for unit in held:
                 self._push(unit)
             for frame in self._aligner.poll(now_s, self._clock.quality):
-                if self._until_s is not None and frame.time_s >= self._until_s:
+                if self._until_s is not None and frame.time_s >= self._until_s - _ROUNDING_S:
                     self.complete.set()
                     return
                 await self._stream.put(frame)

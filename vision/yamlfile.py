@@ -69,20 +69,23 @@ class Document:
                 kept = (*kept, key)
         return kept
 
-    def set(self, assignment: str) -> None:
-        """Carry out one `key.path=value` of the command line; the value is YAML.
+    def set(self, assignment: str, option: str = "--set") -> None:
+        """Carry out one `key.path=value` of the command line; the value is YAML, `option` is what it is called there.
 
         :raises ConfigError: when it is no assignment, or the path leads through something that is no mapping.
         """
         dotted, equals, text = assignment.partition("=")
         if not equals or not dotted.strip():
-            raise ConfigError(f"--set {assignment}: not of the form key.path=value, such as run.duration_s=10")
+            raise ConfigError(f"{option} {assignment}: not of the form key.path=value, such as run.duration_s=10")
         keys: PathKeys = tuple(int(key) if key.isdigit() else key for key in dotted.strip().split("."))
-        value = _parse(text, f"--set {dotted}")
+        given = f"{option} {text}" if option != "--set" else f"--set {dotted}"
+        value = _parse(text, given)
         self.data = _with(self.data, keys, value.data, dotted)
         for path in [path for path in self.where if path[: len(keys)] == keys]:
             del self.where[path]
-        self.where[keys] = (f"--set {dotted}", None)
+        for depth in range(1, len(keys)):
+            self.where.setdefault(keys[:depth], (given, None))
+        self.where[keys] = (given, None)
 
 
 def path_text(path: Sequence[str | int]) -> str:
