@@ -1,0 +1,19 @@
+"""What several tests of the simulator share."""
+
+import io
+import wave
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def wav() -> bytes:
+    """A WAV file: two seconds of a tone that swells and fades five times a second."""
+    times_s = np.arange(2 * 16_000) / 16_000
+    samples = 0.5 * np.sin(2 * np.pi * 440 * times_s) * np.sin(np.pi * 5 * times_s) ** 2
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", "not compressed"))
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
+    return buffer.getvalue()

@@ -1,0 +1,288 @@
+"""The stream itself: real WebRTC over loopback, watched by an aiortc viewer."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from av import AudioFrame, VideoFrame
+
+from vision.simulator import Fault, SimulatorSettings
+from vision.simulator.faults import FaultPlan
+from vision.simulator.performance import Performance
+from vision.simulator.service import serve
+from vision.simulator.speech import Soundtrack, Speech
+from vision.simulator.turns import Turns
+
+SDP = {"Content-Type": "application/sdp"}
+SIZE = (160, 120)
+
+
+@dataclass
+class Watcher:
+    """A viewer that keeps what it gets."""
+
+    client: httpx.AsyncClient
+    whep_url: str
+    pictures: list[VideoFrame] = field(default_factory=list)
+    sounds: list[AudioFrame] = field(default_factory=list)
+    viewer_url: str = ""
+
+    def __post_init__(self) -> None:
+        config = RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
+        self.peer = RTCPeerConnection(config)
+        self.news = asyncio.Event()
+        self.tasks: list[asyncio.Task[None]] = []
+        self.peer.on("track", lambda track: self.tasks.append(asyncio.ensure_future(self._drain(track))))
+
+    async def offer(self, *kinds: str) -> str:
+        for kind in kinds or ("video", "audio"):
+            self.peer.addTransceiver(kind, direction="recvonly")
+        await self.peer.setLocalDescription(await self.peer.createOffer())
+        return self.peer.localDescription.sdp
+
+    async def watch(self, *kinds: str) -> str:
+        """Connects; returns the answer."""
+        return await self.accept(await self.client.post(self.whep_url, headers=SDP, content=await self.offer(*kinds)))
+
+    async def accept(self, answer: httpx.Response) -> str:
+        assert answer.status_code == 201
+        assert answer.headers["content-type"].startswith("application/sdp")
+        self.viewer_url = self.whep_url + "/viewer/" + answer.headers["location"].rsplit("/", 1)[1]
+        await self.peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+        return answer.text
+
+    async def until(self, media_s: float) -> None:
+        """Returns when the pictures have come to a media time."""
+        await self.when(lambda: bool(self.pictures) and self.pictures[-1].time >= media_s)
+
+    async def when(self, condition: Callable[[], bool]) -> None:
+        """Returns when a condition holds on what has come."""
+        async with asyncio.timeout(20):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
+
+    async def close(self) -> None:
+        await self.peer.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _drain(self, track: MediaStreamTrack) -> None:
+        kept: list[VideoFrame] | list[AudioFrame] = self.pictures if track.kind == "video" else self.sounds
+        try:
+            while True:
+                kept.append(await track.recv())  # type: ignore[arg-type]
+                self.news.set()
+        except MediaStreamError:
+            return
+
+
+def run(settings: SimulatorSettings, truth: Path, scenario: Callable[[Callable[[], Watcher]], Awaitable[None]]) -> None:
+    """Serves a session for the length of a scenario, which makes viewers for it."""
+
+    async def main() -> None:
+        listening: asyncio.Future[tuple[str, str]] = asyncio.get_running_loop().create_future()
+        stop = asyncio.Event()
+        async with asyncio.timeout(40), asyncio.TaskGroup() as tasks:
+            tasks.create_task(
+                serve(
+                    settings,
+                    host="127.0.0.1",
+                    port=0,
+                    truth=truth,
+                    on_listening=lambda url, ks: listening.set_result((url, ks)),
+                    stop=stop,
+                )
+            )
+            url, ks = await listening
+            async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
+                body, headers = {"visualConfig": {"id": "a"}}, {"Authorization": f"KS {ks}"}
+                session = (await client.post("/v1/avatar-session/create", headers=headers, json=body)).json()
+                headers = {"Authorization": f"Bearer {session['token']}"}
+                answer = await client.post(f"/v1/avatar-session/{session['sessionId']}/init-client", headers=headers)
+                try:
+                    await scenario(lambda: Watcher(client, answer.json()["whepUrl"]))
+                finally:
+                    stop.set()
+
+    asyncio.run(main())
+
+
+def lines(truth: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in truth.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("codec", ["h264", "vp8"])
+def test_every_picture_of_the_truth_arrives_in_order(codec: str, tmp_path: Path) -> None:
+    """Pictures come with the time stamps of the truth, but for the planted drop; DELETE ends the show."""
+    truth = tmp_path / "truth.jsonl"
+    drop = Fault(kind="drop", start_s=0.5, duration_s=0.3)
+
+    async def scenario(make: Callable[[], Watcher]) -> None:
+        watcher = make()
+        answer = await watcher.watch()
+        assert {"h264": "H264/90000", "vp8": "VP8/90000"}[codec] in answer
+        assert {"h264": "VP8/90000", "vp8": "H264/90000"}[codec] not in answer
+        await watcher.until(2.5)
+        assert (await watcher.client.delete(watcher.viewer_url)).status_code == 200
+        told = [line["time_s"] for line in lines(truth)]
+        got = [round(picture.time, 4) for picture in watcher.pictures]
+        assert got == sorted(got)
+        assert len(set(got) & {round(float(str(time_s)), 4) for time_s in told}) >= 0.97 * len(told)
+        assert not [time_s for time_s in got if drop.covers(time_s + 1e-3)]
+        assert (watcher.pictures[0].width, watcher.pictures[0].height) == SIZE
+        await watcher.close()
+
+    settings = SimulatorSettings.model_validate({"size": SIZE, "codec": codec, "faults": [drop]})
+    run(settings, truth, scenario)
+
+
+def test_sound_arrives_on_the_clock_of_the_picture(tmp_path: Path) -> None:
+    """What is decoded at a time stamp is, within a millisecond, what the voice says then; a gap stays a gap."""
+    gap = Fault(kind="audio_gap", start_s=1.5, duration_s=0.3)
+
+    async def scenario(make: Callable[[], Watcher]) -> None:
+        watcher = make()
+        await watcher.watch()
+        await watcher.until(2.3)
+        await watcher.close()
+        starts = [round((frame.time or 0.0) * 48_000) for frame in watcher.sounds]
+        missing = set(range(0, starts[-1], 960)) - set(starts)
+        assert missing == {block * 960 for block in range(75, 90)}
+        sound = np.concatenate([frame.to_ndarray()[0, ::2] for frame in watcher.sounds if (frame.time or 0.0) < 1.5])
+        spoken = Soundtrack(Speech(Performance(1), Turns(), True), FaultPlan([]), 1).at(0, len(sound))
+        scores = [float(np.dot(sound[2000:-2000], spoken[2000 - lag : -2000 - lag])) for lag in range(-999, 1000)]
+        assert abs(int(np.argmax(scores)) - 999) <= 48
+
+    run(SimulatorSettings(size=SIZE, faults=[gap]), tmp_path / "truth.jsonl", scenario)
+
+
+def test_a_session_has_one_viewer_at_a_time(tmp_path: Path) -> None:
+    """A second viewer gets 409 until the first has gone; then the truth starts afresh."""
+    truth = tmp_path / "truth.jsonl"
+
+    async def scenario(make: Callable[[], Watcher]) -> None:
+        first, second = make(), make()
+        await first.watch()
+        await first.until(0.5)
+        offer = await second.offer()
+        assert (await first.client.post(first.whep_url, headers=SDP, content=offer)).status_code == 409
+        without_prefix = first.viewer_url.replace("/avatar", "")
+        assert (await first.client.delete(without_prefix)).status_code == 404
+        assert (await first.client.delete(first.viewer_url)).status_code == 200
+        assert (await first.client.delete(first.viewer_url)).status_code == 404
+        await second.accept(await second.client.post(second.whep_url, headers=SDP, content=offer))
+        await second.until(0.3)
+        assert lines(truth)[0]["time_s"] == 0
+        await second.close()
+        await first.close()
+
+    run(SimulatorSettings(size=SIZE), truth, scenario)
+
+
+def test_a_viewer_can_leave_before_it_is_connected(tmp_path: Path) -> None:
+    """DELETE right after the answer frees the slot."""
+
+    async def scenario(make: Callable[[], Watcher]) -> None:
+        first, second = make(), make()
+        await first.watch()
+        assert (await first.client.delete(first.viewer_url)).status_code == 200
+        await second.watch()
+        await second.until(0.1)
+        await second.close()
+        await first.close()
+
+    run(SimulatorSettings(size=SIZE), tmp_path / "truth.jsonl", scenario)
+
+
+def test_a_viewer_that_closes_frees_the_slot(tmp_path: Path) -> None:
+    """Where the viewer ends the connection without DELETE, the next one is let in."""
+
+    async def scenario(make: Callable[[], Watcher]) -> None:
+        first, second = make(), make()
+        await first.watch()
+        await first.until(0.2)
+        await first.close()
+        await second.watch()
+        await second.until(0.2)
+        await second.close()
+
+    run(SimulatorSettings(size=SIZE), tmp_path / "truth.jsonl", scenario)
+
+
+def test_picture_loss_is_answered_with_a_key_frame(tmp_path: Path) -> None:
+    """A PLI brings a key frame within the look-ahead, well before the next regular one."""
+
+    async def scenario(make: Callable[[], Watcher]) -> None:
+        watcher = make()
+        await watcher.watch()
+        await watcher.until(0.3)
+        receiver = watcher.peer.getReceivers()[0]
+        await receiver._send_rtcp_pli(_ssrc(receiver))
+        await watcher.until(1.6)
+        keys = [picture.time for picture in watcher.pictures if picture.key_frame]
+        assert len(keys) == 2
+        assert 0.3 < keys[1] < 1.5
+        await watcher.close()
+
+    run(SimulatorSettings(size=SIZE), tmp_path / "truth.jsonl", scenario)
+
+
+def _ssrc(receiver: object) -> int:
+    """The SSRC of the stream that a receiver gets."""
+    streams: dict[int, object] = getattr(receiver, "_RTCRtpReceiver__remote_streams")  # noqa: B009
+    return next(iter(streams))
+
+
+@pytest.mark.parametrize(("kinds", "received"), [(("audio",), "sounds"), (("video",), "pictures")])
+def test_one_kind_alone_can_be_watched(kinds: tuple[str, ...], received: str, tmp_path: Path) -> None:
+    """An offer of sound or picture alone is answered with that."""
+
+    async def scenario(make: Callable[[], Watcher]) -> None:
+        watcher = make()
+        answer = await watcher.watch(*kinds)
+        assert answer.count("m=") == 1
+        await watcher.when(lambda: len(getattr(watcher, received)) >= 5)
+        await watcher.close()
+
+    run(SimulatorSettings(size=SIZE), tmp_path / "truth.jsonl", scenario)
+
+
+def test_an_offer_without_the_codec_is_answered_inactive(tmp_path: Path) -> None:
+    """As with the vendor: 201, video inactive, sound as usual."""
+
+    async def scenario(make: Callable[[], Watcher]) -> None:
+        watcher = make()
+        offer = await watcher.offer()
+        without = "".join(line for line in offer.splitlines(True) if "VP8" not in line).replace("VP8", "")
+        answer = await watcher.client.post(watcher.whep_url, headers=SDP, content=without)
+        assert answer.status_code == 201
+        video, sound = answer.text.split("m=")[1:]
+        assert "a=inactive" in video
+        assert "a=sendonly" in sound
+        await watcher.close()
+
+    run(SimulatorSettings(size=SIZE, codec="vp8"), tmp_path / "truth.jsonl", scenario)
+
+
+def test_an_offer_of_unknown_codecs_is_refused(tmp_path: Path) -> None:
+    """Where not one codec is known, there is no answer to give: 400, and the slot stays free."""
+
+    async def scenario(make: Callable[[], Watcher]) -> None:
+        watcher = make()
+        offer = await watcher.offer()
+        strange = offer.replace("VP8", "XP8").replace("H264", "X264")
+        answer = await watcher.client.post(watcher.whep_url, headers=SDP, content=strange)
+        assert (answer.status_code, answer.json()["success"]) == (400, False)
+        assert (await watcher.client.post(watcher.whep_url, headers=SDP, content=offer)).status_code == 201
+        await watcher.close()
+
+    run(SimulatorSettings(size=SIZE, codec="vp8"), tmp_path / "truth.jsonl", scenario)
