@@ -53,7 +53,7 @@ class FrameQuality(Result):
         "mafd is below duplicate_mafd: the previous picture again", unit="bool", good="false"
     )
     freezedetect: bool | None = metric(
-        "MAFD to the last picture that was not so is at most freezedetect_mafd (ffmpeg freezedetect, without its length)",
+        "MAFD to the last picture that was not so is at most freezedetect_mafd (ffmpeg freezedetect)",
         unit="bool",
         good="false",
     )

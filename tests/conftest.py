@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,19 @@ def no_threads_left() -> Iterator[None]:
         thread.join(2)  # told to end, it may be on its way
     left = [thread.name for thread in workers if thread.is_alive()]
     assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def running_commands() -> Callable[[], list[str]]:
+    """The command lines of this process's living descendants, and of orphans."""
+
+    def commands() -> list[str]:
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError, IndexError):
+                parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent in (1, os.getpid()):
+                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        return found
+
+    return commands

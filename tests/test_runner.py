@@ -202,8 +202,8 @@ def test_interruption(tmp_path: Path, after_records: int) -> None:
 
     async def scenario() -> Outcome:
         executing = asyncio.create_task(run.execute())
-        while run.summary.frames < after_records:
-            await asyncio.sleep(0.01)  # noqa: ASYNC110 - the run is watched from outside, as the terminal does
+        while run.summary.frames < after_records:  # noqa: ASYNC110 - watched from outside, as the terminal does
+            await asyncio.sleep(0.01)
         await asyncio.sleep(0)
         run.stop()
         return await asyncio.wait_for(executing, 30)

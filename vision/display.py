@@ -108,9 +108,9 @@ def print_outcome(run: Run, outcome: Outcome, console: Console) -> None:
 
 def _metric_table(totals: Summary, summary: Mapping[str, Any], width: int) -> Table:
     columns = ("mean", "p5", "p50", "p95", *(("min", "max") if width >= _WIDE else ()))
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("metric", no_wrap=True)
-    for heading in ("measured", *columns):
+    for heading in ("covered", *columns):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     for processor, infos in totals.metrics.items():
@@ -127,12 +127,12 @@ def _numbers(found: Mapping[str, Any], info: MetricInfo, columns: tuple[str, ...
     if not found["count"]:
         return ["-"] * len(columns)
     if info.kind == "boolean":
-        return [f"{found['mean']:.1%}", *[""] * (len(columns) - 1), "of them"]
+        return [f"{found['mean']:.1%}", *[""] * (len(columns) - 1), ""]
     return [*(_shown(found[key]) for key in columns), "" if info.unit == "1" else info.unit]
 
 
 def _processor_table(summary: Mapping[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("processor", no_wrap=True)
     for heading in ("measured", "skipped", "errors", "ms p50", "ms p95"):
         table.add_column(heading, justify="right")
@@ -162,4 +162,5 @@ def _shown(value: float | bool | None) -> str:
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:.0f}"
+    digits = 4 if abs(value) >= 0.1 else 3
+    return f"{value:.{digits}g}" if abs(value) < 10_000 else f"{value:.0f}"

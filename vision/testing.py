@@ -63,7 +63,8 @@ def check_processor(
     assert processor.__doc__, f"{processor.__name__} has no docstring; `vision list` shows its first line"
     infos = metrics_of(processor.result_type())
     for info in infos:
-        assert info.description and info.unit, f"{info.name} needs a description and a unit"
+        assert info.description, f"{info.name} needs a description"
+        assert info.unit, f"{info.name} needs a unit; 1 for a plain number"
         low, high = info.range
         assert low is None or high is None or low < high, f"{info.name}: the range {info.range} is empty"
     assert not inspect.iscoroutinefunction(processor.setup), "setup() cannot be asynchronous"

@@ -1,0 +1,270 @@
+"""The WebRTC side against a real peer: ICE, DTLS and SRTP on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tests.connectors.recording import AMPLITUDE
+from tests.connectors.sender import Paced, Sender, pictures, sound
+from tests.connectors.server import Server
+from tests.connectors.support import Collector, made, refused, run_clean
+from vision.connectors import peer
+from vision.connectors.base import Connector
+from vision.connectors.whep import WhepConnector
+from vision.errors import SourceError
+
+
+def received(make: Callable[[], Sender]) -> tuple[Collector, str]:
+    """What arrives from a sender that closes when it is through, and the reason for the end."""
+
+    async def scenario() -> tuple[Collector, str]:
+        intake = Collector()
+        async with Server(make()) as server:
+            reason = await connector(server).stream(intake)
+            assert len(server.sent("DELETE")) == 1
+        return intake, reason
+
+    return run_clean(scenario())
+
+
+def connector(server: Server, **options: object) -> Connector:
+    """The connector to a local server."""
+    return made(WhepConnector, url=f"{server.url}/whep/session/1", **options)
+
+
+@pytest.mark.parametrize("codec", ["video/VP8", "video/H264"])
+def test_pictures_and_sound_arrive(codec: str) -> None:
+    """All but aiortc's held-back last ones arrive, in time and on their track's own time, with their content."""
+    intake, reason = received(lambda: Sender([pictures(), sound()], codec, closes_after=True))
+    assert reason == "closed by the sender"
+    assert len(intake.pictures) >= 57
+    assert len(intake.sounds) >= 90
+    units = [unit for unit, _ in intake.pictures]
+    assert [round((b.track_s - a.track_s) * 90_000) for a, b in pairwise(units)] == [3000] * (len(units) - 1)
+    assert {(unit.picture.width, unit.picture.height) for unit in units} == {(160, 120)}
+    lumas = [float(unit.picture.y.mean()) for unit in units]
+    np.testing.assert_allclose(np.diff(lumas), 1, atol=2)
+    assert lumas[-1] - lumas[0] == pytest.approx(len(units) - 1, abs=4)
+    assert units[0].key_frame
+    sounds = [unit for unit, _ in intake.sounds]
+    assert {round((b.track_s - a.track_s) * 48_000) for a, b in pairwise(sounds)} == {960}
+    samples = np.concatenate([unit.samples for unit in sounds[10:]])
+    assert float(np.sqrt(2 * np.mean(samples**2))) == pytest.approx(AMPLITUDE, rel=0.1)
+
+
+def test_arrivals_are_those_of_the_packets() -> None:
+    """A frame's arrival is that of its first packet: increasing, before it was decoded, and about as paced as sent."""
+    intake, _ = received(lambda: Sender([pictures(1), sound(1)], closes_after=True))
+    for track in (intake.pictures, intake.sounds):
+        arrivals_s = [unit.arrival_s for unit, _ in track]
+        assert arrivals_s == sorted(arrivals_s)
+        assert all(unit.arrival_s < put_s for unit, put_s in track)
+        lasted_s = arrivals_s[-1] - arrivals_s[0]
+        assert lasted_s == pytest.approx(track[-1][0].track_s - track[0][0].track_s, abs=0.2)
+
+
+def test_facts_say_what_came() -> None:
+    """Codecs, size, packets and the path taken are known afterwards."""
+    intake, _ = received(lambda: Sender([pictures(0.5), sound(0.5)], closes_after=True))
+    assert intake.facts["video"] | {"packets": 0} == {
+        "codec": "VP8",
+        "width": 160,
+        "height": 120,
+        "packets": 0,
+        "lost": 0,
+    }
+    assert intake.facts["video"]["packets"] >= 15
+    assert intake.facts["audio"]["codec"] == "opus"
+    assert intake.facts["ice"]["remote"].startswith("host 127.0.0.1:")
+    assert intake.pictures[-1][0].transport["packets"] == intake.facts["video"]["packets"]
+
+
+@pytest.mark.parametrize("kind", ["video", "audio"])
+def test_one_track_alone(kind: str) -> None:
+    """A sender of pictures only is received; one that has no pictures to send is told from one that is silent."""
+    make: Callable[[float], Paced] = pictures if kind == "video" else sound
+
+    async def scenario() -> str:
+        async with Server(Sender([make(0.5)], closes_after=True)) as server:
+            if kind == "video":
+                return await connector(server).stream(Collector())
+            message = await refused(connector(server))
+            assert len(server.sent("DELETE")) == 1
+            return message
+
+    assert run_clean(scenario()) == (
+        "closed by the sender"
+        if kind == "video"
+        else "whep: the server answered with inactive video; it speaks neither H264 nor VP8"
+    )
+
+
+def test_nothing_is_sent_for_ever() -> None:
+    """A peer that connects and sends nothing is waited for; cancelled, nothing of it stays."""
+
+    async def scenario() -> None:
+        async with Server(Sender([pictures(0), sound(0)])) as server:
+            intake = Collector()
+            streaming = asyncio.create_task(connector(server).stream(intake))
+            while "ice" not in intake.facts:  # noqa: ASYNC110 - nothing tells when
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            assert not streaming.done()
+            streaming.cancel()
+            await asyncio.wait([streaming])
+            assert len(server.sent("DELETE")) == 1
+
+    run_clean(scenario())
+
+
+TRAPS = {
+    "no fingerprint": (r"a=fingerprint:.*\r\n", "", "no DTLS fingerprint"),
+    "actpass": ("a=setup:active", "a=setup:actpass", "cannot be used"),
+    "no rtcp-mux": (r"a=rtcp-mux\r\n", "", "cannot be used"),
+    "no ice": (r"a=ice-(ufrag|pwd):.*\r\n", "", "cannot be used"),
+    "other mids": ("a=mid:", "a=mid:x", "cannot be used"),
+    "ssrc without a value": (r"a=ssrc:(\d+) .*", r"a=ssrc:\1 foo", "cannot be used"),
+    "no payload types": (r"(m=video \d+ \S+) .*", r"\1", "cannot be used"),
+    "unknown codec": ("VP8/90000", "XYZ/90000", "cannot be used"),
+    "no end": (r"a=candidate:.*\r\n", "", "the connection failed"),
+}
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_answers_that_aiortc_trips_over(trap: str) -> None:
+    """Whatever aiortc raises at an answer is one line, and the slot is given back; nothing fails unseen."""
+    pattern, replacement, words = TRAPS[trap]
+
+    async def scenario() -> str:
+        sender = Sender([pictures(), sound()], edited=lambda sdp: re.sub(pattern, replacement, sdp))
+        async with Server(sender) as server:
+            message = await refused(connector(server, connect_timeout_s=1))
+            assert len(server.sent("DELETE")) == 1
+            return message
+
+    assert words in run_clean(scenario())
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("policy", ["all", "relay"])
+def test_a_turn_server_that_is_silent(transport: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead TURN server costs the time it is given, no more, and nothing of it stays; relay-only, it is the error."""
+    monkeypatch.setattr(peer, "_GATHER_S", 0.5)
+    monkeypatch.setattr(peer, "is_loopback", lambda _: False)  # else it would not even be asked
+
+    async def scenario() -> str:
+        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
+        with socket.socket(socket.AF_INET, kind) as silent:
+            silent.bind(("127.0.0.1", 0))
+            if transport == "tcp":
+                silent.listen()
+            url = f"turn:127.0.0.1:{silent.getsockname()[1]}?transport={transport}"
+            servers = [{"urls": [url], "username": "u", "credential": "c"}]
+            async with Server(Sender([pictures(0.2), sound(0.2)], closes_after=True)) as server:
+                source = connector(server, ice_servers=servers, ice_transport_policy=policy)
+                begun_s = time.monotonic()
+                end = await (refused(source) if policy == "relay" else source.stream(Collector()))
+                assert time.monotonic() - begun_s < 4
+                return end
+
+    assert ("no TURN server gave an address" if policy == "relay" else "closed by the sender") in run_clean(scenario())
+
+
+def test_cancelled_while_a_turn_server_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while a TURN server is waited for ends within that wait, with no socket open."""
+    monkeypatch.setattr(peer, "_GATHER_S", 0.5)
+    monkeypatch.setattr(peer, "is_loopback", lambda _: False)
+
+    async def scenario() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            servers = [{"urls": [f"turn:127.0.0.1:{silent.getsockname()[1]}"], "username": "u", "credential": "c"}]
+            async with Server(Sender([pictures(0.2)])) as server:
+                streaming = asyncio.create_task(connector(server, ice_servers=servers).stream(Collector()))
+                await asyncio.sleep(0.1)
+                streaming.cancel()
+                await asyncio.wait([streaming])
+                assert streaming.cancelled()
+                assert not server.requests
+
+    run_clean(scenario())
+
+
+def test_a_failing_intake_is_the_reason() -> None:
+    """What goes wrong behind the connector comes out as it is, not as a group of one."""
+
+    class Full(Collector):
+        async def put(self, unit: object) -> None:
+            raise OSError("no space left")
+
+    async def scenario() -> None:
+        async with Server(Sender([pictures(), sound()])) as server:
+            with pytest.raises(OSError, match="no space left"):
+                await connector(server).stream(Full())
+            assert len(server.sent("DELETE")) == 1
+
+    run_clean(scenario())
+
+
+def test_a_path_that_is_lost_is_told_from_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that vanishes without a word is a lost connection, once its consent has run out."""
+    from aioice import ice
+
+    monkeypatch.setattr(ice, "CONSENT_INTERVAL", 0.1)
+    monkeypatch.setattr(ice, "CONSENT_FAILURES", 1)
+
+    async def scenario() -> None:
+        sender, intake = Sender([pictures(), sound()]), Collector()
+        async with Server(sender) as server:
+            streaming = asyncio.create_task(connector(server).stream(intake))
+            await intake.begun.wait()
+            assert sender.peer is not None
+            connection = sender.peer.getTransceivers()[0].receiver.transport.transport._connection
+            for protocol in connection._protocols:
+                protocol.transport.abort()  # the process was killed: no goodbye of any layer
+            with pytest.raises(SourceError, match="the connection was lost"):
+                await streaming
+            assert len(server.sent("DELETE")) == 1
+
+    run_clean(scenario())
+
+
+def test_closing_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that does not close holds neither the slot nor the run, and no decoder thread stays."""
+    from aiortc import RTCIceTransport
+
+    monkeypatch.setattr(peer, "_CLOSE_S", 0.3)
+    whole = RTCIceTransport.stop
+    stuck = True
+
+    async def stop(self: RTCIceTransport) -> None:
+        if stuck and threading.current_thread() is threading.main_thread() and self.role == "controlling":
+            await asyncio.Event().wait()
+        await whole(self)
+
+    async def scenario() -> None:
+        nonlocal stuck
+        sender, intake = Sender([pictures(), sound()]), Collector()
+        monkeypatch.setattr(RTCIceTransport, "stop", stop)
+        async with Server(sender) as server:
+            source = connector(server)
+            streaming = asyncio.create_task(source.stream(intake))
+            await intake.begun.wait()
+            streaming.cancel()
+            begun_s = time.monotonic()
+            await asyncio.wait([streaming])
+            assert time.monotonic() - begun_s < 2
+            assert len(server.sent("DELETE")) == 1
+            stuck = False
+
+    asyncio.run(scenario())
+    assert not [thread for thread in threading.enumerate() if "decoder" in thread.name]
