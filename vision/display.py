@@ -103,7 +103,9 @@ def print_outcome(run: Run, outcome: Outcome, console: Console) -> None:
         console.print(_metric_table(run.summary, summary, console.width))
     if summary["processors"]:
         console.print(_processor_table(summary))
-    console.print(_closing(run, outcome), highlight=False)
+    if run.summary.first_incidents:
+        console.print(_incident_table(run.summary))
+    console.print(_closing(run, outcome), highlight=False, soft_wrap=True)
 
 
 def _metric_table(totals: Summary, summary: Mapping[str, Any], width: int) -> Table:
@@ -142,6 +144,19 @@ def _processor_table(summary: Mapping[str, Any]) -> Table:
         counts = (str(tally[key]) for key in ("frames", "skipped", "errors"))
         trouble = _trouble(tally["quarantined"], tally["last_error"])
         table.add_row(name, *counts, _shown(spent["p50"]), _shown(spent["p95"]), trouble)
+    return table
+
+
+def _incident_table(totals: Summary) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in ("incident", "from", "to", "cause", "severity"):
+        table.add_column(heading, justify="right" if heading in ("from", "to") else "left")
+    for incident in totals.first_incidents:
+        span = (f"{incident.start_s:.2f} s", f"{incident.end_s:.2f} s")
+        table.add_row(incident.kind, *span, incident.cause, incident.severity)
+    more = totals.incidents.total() - len(totals.first_incidents)
+    if more:
+        table.caption = f"and {more} more in incidents.jsonl"
     return table
 
 

@@ -17,6 +17,8 @@ from vision.stream import StreamStatistics
 
 __all__ = ["ProcessorTally", "Summary"]
 
+_MOST_SHOWN = 20  # incidents kept for the terminal; all of them are in incidents.jsonl
+
 
 @dataclass(slots=True)
 class ProcessorTally:
@@ -49,6 +51,7 @@ class Summary:
     def __init__(self, steps: tuple[Step, ...]) -> None:
         self.tallies = {step.config.name: ProcessorTally() for step in steps}
         self.incidents: Counter[str] = Counter()
+        self.first_incidents: list[Incident] = []
         self._every = {step.config.name: step.config.every for step in steps}
         self._listens = {step.config.name: step.config.processor.reads != Reads.PICTURE for step in steps}
         self.metrics: dict[str, tuple[MetricInfo, ...]] = {
@@ -77,6 +80,8 @@ class Summary:
     def add_incident(self, incident: Incident) -> None:
         """Take an incident."""
         self.incidents[incident.kind] += 1
+        if len(self.first_incidents) < _MOST_SHOWN:
+            self.first_incidents.append(incident)
 
     def as_dict(self, queue: StreamStatistics) -> dict[str, Any]:
         """The content of summary.json.
