@@ -23,6 +23,7 @@ from vision import catalog, display, models
 from vision.config import RunConfig, load
 from vision.errors import ConfigError, VisionError, one_line
 from vision.folder import default_folder
+from vision.listing import print_plugins
 from vision.plan import Step, plan
 from vision.runner import Outcome, Run
 from vision.simulator.settings import SimulatorSettings
@@ -146,36 +147,7 @@ def _models_of(steps: tuple[Step, ...]) -> Iterator[models.ModelFile]:
 @app.command(name="list")
 def list_() -> None:
     """Connectors, processors and sinks that are installed: options, results, units."""
-    for kind in ("connectors", "processors", "sinks"):
-        _out.print(f"\n[bold]{kind}[/bold]")
-        for entry in catalog.entries(kind):
-            _out.print(f"\n  [bold cyan]{entry.name}[/bold cyan]  {escape(entry.error or entry.purpose)}")
-            _print_fields(entry)
-
-
-def _print_fields(entry: catalog.Entry) -> None:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
-    for column in ("kind", "name", "detail", "meaning"):
-        table.add_column(column, overflow="fold", no_wrap=column != "meaning")
-    fields = entry.options.model_fields if entry.options else {}
-    for name, field in fields.items():
-        default = "required" if field.is_required() else f"= {json.dumps(field.default, default=str)}"
-        table.add_row("    option", name, default[:40], field.description or "")
-    for info in entry.metrics:
-        detail = info.unit if info.recorded else f"{info.unit} {list(info.shape or ())}"
-        table.add_row("    metric" if info.recorded else "    array", info.name, detail, _meaning(info))
-    if table.row_count:
-        _out.print(table, highlight=False, markup=False)
-
-
-def _meaning(info: vision.MetricInfo) -> str:
-    low, high = info.range
-    bounds = "" if low is None and high is None else f" [{_end(low)}, {_end(high)}]"
-    return f"{info.description}{bounds}" + (f"; good: {info.good}" if info.good != "neither" else "")
-
-
-def _end(value: float | None) -> str:
-    return "…" if value is None else f"{value:g}"
+    print_plugins(_out)
 
 
 @app.command()

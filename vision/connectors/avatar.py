@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field, HttpUrl, SecretStr
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, HttpUrl, SecretStr
 
 from vision.connectors.base import Connector
+from vision.connectors.http import Token
 from vision.connectors.peer import PeerOptions
 from vision.connectors.session_api import SessionApi
 from vision.connectors.whep import receive_whep
@@ -13,12 +16,21 @@ from vision.intake import Intake
 __all__ = ["AvatarConnector", "AvatarOptions", "receive_session"]
 
 
+def _base(url: HttpUrl) -> HttpUrl:
+    if url.query is not None or url.fragment is not None:
+        raise ValueError("paths are put behind it: it can have no query and no fragment")
+    return url
+
+
 class AvatarOptions(PeerOptions):
     """Options of `avatar`."""
 
-    base_url: HttpUrl = Field(HttpUrl("https://api.avatar.us.kaltura.ai"), description="the session API")
-    session_id: str = Field(pattern=r"^[A-Za-z0-9_.~-]+$", description="a session that was created before")
-    token: SecretStr = Field(min_length=1, description="the session's token, from create-session")
+    base_url: Annotated[HttpUrl, AfterValidator(_base)] = Field(
+        HttpUrl("https://api.avatar.us.kaltura.ai"), description="the session API"
+    )
+    # a part of a path: no slashes, and neither . nor .., which lead elsewhere
+    session_id: str = Field(pattern=r"^[.]{0,2}[A-Za-z0-9_~-][A-Za-z0-9_.~-]*$", description="a session created before")
+    token: Token = Field(description="the session's token, from create-session")
 
 
 class AvatarConnector(Connector):

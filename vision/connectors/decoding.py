@@ -18,14 +18,30 @@ _JPEG_RANGE = 2  # AVCOL_RANGE_JPEG
 
 def picture_of(frame: av.VideoFrame) -> Picture:
     """The picture of a decoded frame; 8-bit 4:2:0 is not copied, anything else is converted to it."""
+    if frame.format.name.startswith("gray"):
+        return _gray(frame)
     if frame.format.name not in _PLANAR_420:
         full_range = frame.color_range == _JPEG_RANGE
         frame = frame.reformat(format="yuvj420p" if full_range else "yuv420p")
     full_range = _PLANAR_420[frame.format.name] or frame.color_range == _JPEG_RANGE
-    chroma = ((frame.width + 1) // 2, (frame.height + 1) // 2)
+    chroma = _chroma_size(frame)
     sizes = ((frame.width, frame.height), chroma, chroma)
     y, u, v = (_plane(plane, *size) for plane, size in zip(frame.planes, sizes, strict=True))
     return Picture(y, u, v, full_range=full_range)
+
+
+def _gray(frame: av.VideoFrame) -> Picture:
+    """Luma as it is: FFmpeg's scaler takes any gray for full range, and would squeeze the video's range again."""
+    full_range = frame.color_range == _JPEG_RANGE
+    if frame.format.name != "gray":
+        frame = frame.reformat(format="gray")
+    width, height = _chroma_size(frame)
+    neutral = np.full((height, width), 128, np.uint8)
+    return Picture(_plane(frame.planes[0], frame.width, frame.height), neutral, neutral, full_range=full_range)
+
+
+def _chroma_size(frame: av.VideoFrame) -> tuple[int, int]:
+    return (frame.width + 1) // 2, (frame.height + 1) // 2
 
 
 def _plane(plane: av.video.plane.VideoPlane, width: int, height: int) -> NDArray[np.uint8]:
@@ -41,7 +57,8 @@ def samples_of(frame: av.AudioFrame) -> Samples:
     planes = data if frame.format.is_planar else data.reshape(-1, channels).T
     mono = planes.mean(axis=0, dtype=np.float32) if channels > 1 else planes[0].astype(np.float32)
     if data.dtype.kind == "f":
-        return np.asarray(mono, np.float32)
+        # floats of a file can be anything
+        return np.asarray(np.nan_to_num(mono, nan=0.0, posinf=1.0, neginf=-1.0), np.float32)
     if data.dtype == np.uint8:
         return np.asarray((mono - 128) / 128, np.float32)
     return np.asarray(mono / -float(np.iinfo(data.dtype).min), np.float32)

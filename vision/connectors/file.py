@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import av
 import av.container
+from av.stream import Disposition
 from pydantic import Field
 
 from vision.clock import FileClock, MediaClock, Track
 from vision.connectors.base import Connector, SourceContext
 from vision.connectors.decoding import picture_of, samples_of
+from vision.connectors.release import uninterrupted
 from vision.errors import SourceError
 from vision.intake import DecodedPicture, DecodedSound, Intake
 from vision.processor import Options
@@ -23,7 +26,14 @@ from vision.processor import Options
 __all__ = ["FileConnector", "FileOptions"]
 
 _SHORT_S = 0.5  # a recording that ends this much before its stated length is truncated
-_MOST_BAD_PACKETS = 50  # in a row; then the rest is taken to be unreadable
+_MOST_BAD_PACKETS = 50  # in a row of one track; then the rest is taken to be unreadable
+_GUESSED_FPS = 25  # of a stream that says neither times nor a rate, as FFmpeg does
+_ESTIMATE = 0.02  # a stated length this near to size / bit rate was made from them
+# A text that names other files (a playlist) must not reach into the network. Texts themselves are pictures to FFmpeg.
+_ALLOWED = {"protocol_whitelist": "file,crypto,data"}
+_NO_RECORDINGS = frozenset(["tty"])
+
+_Unit = DecodedPicture | DecodedSound
 
 
 class FileOptions(Options):
@@ -36,14 +46,26 @@ class FileOptions(Options):
 
 
 @dataclass(slots=True)
+class _TrackProgress:
+    """How far one track was read."""
+
+    frames: int = 0
+    end_s: float | None = None
+    bad_in_row: int = 0
+
+
+@dataclass(slots=True)
 class _Progress:
     """How far the file was read, and what could not be."""
 
-    pictures: int = 0
-    end_s: float = 0.0
+    picture: _TrackProgress = field(default_factory=_TrackProgress)
+    sound: _TrackProgress = field(default_factory=_TrackProgress)
     bad_packets: int = 0
-    bad_in_row: int = 0
     error: str | None = None
+
+    @property
+    def end_s(self) -> float:
+        return max((track.end_s for track in (self.picture, self.sound) if track.end_s is not None), default=0.0)
 
 
 class FileConnector(Connector):
@@ -61,8 +83,9 @@ class FileConnector(Connector):
         self._path = options.path.expanduser()
         self._container = _opened(self._path)
         streams = self._container.streams
-        self._video, self._audio = next(iter(streams.video), None), next(iter(streams.audio), None)
+        self._video, self._audio = _first_usable(streams.video), _first_usable(streams.audio)
         self._progress = _Progress()
+        self._reading: asyncio.Task[_Unit | None] | None = None
 
     def tracks(self) -> Iterable[Track]:
         found: list[Track] = ["picture"] if self._video else []
@@ -73,57 +96,73 @@ class FileConnector(Connector):
 
     async def stream(self, intake: Intake) -> str:
         intake.facts |= self._facts()
-        units = self._units(intake)
         try:
-            started_s = first_s = None
-            while (unit := await asyncio.to_thread(next, units, None)) is not None:
-                if self.options.pace == "realtime":
-                    started_s = intake.now_s() if started_s is None else started_s
-                    first_s = unit.track_s if first_s is None else first_s
-                    await asyncio.sleep(max(0.0, started_s + unit.track_s - first_s - intake.now_s()))
-                await intake.put(unit)
+            if self.options.pace == "realtime":
+                await self._play(intake)
+            else:
+                await self._read(intake)
+            return self._conclusion()  # the container's word can be asked for only while it is open
         finally:
-            await asyncio.to_thread(self._container.close)
-        intake.facts["bad_packets"] = self._progress.bad_packets
-        return self._conclusion()
+            intake.facts["bad_packets"] = self._progress.bad_packets
+            await uninterrupted(self._close())
 
-    def _units(self, intake: Intake) -> Iterator[DecodedPicture | DecodedSound]:
+    async def _read(self, intake: Intake) -> None:
+        units = self._units(intake)
+        while (unit := await self._next(units)) is not None:
+            await intake.put(unit)
+
+    async def _play(self, intake: Intake) -> None:
+        """As `_read`, but nothing is handed in before its time; what is late does not move the rest."""
+        units = self._units(intake)
+        offset_s: float | None = None
+        while (unit := await self._next(units)) is not None:
+            if offset_s is None:
+                offset_s = intake.now_s() - unit.track_s
+            await asyncio.sleep(max(0.0, offset_s + unit.track_s - intake.now_s()))
+            await intake.put(dataclasses.replace(unit, arrival_s=intake.now_s()))
+
+    async def _next(self, units: Iterator[_Unit]) -> _Unit | None:
+        self._reading = asyncio.create_task(asyncio.to_thread(next, units, None))
+        return await asyncio.shield(self._reading)
+
+    async def _close(self) -> None:
+        """Close the container, but never below a thread that is decoding from it: that would crash the process."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
+        await asyncio.to_thread(self._container.close)
+
+    def _units(self, intake: Intake) -> Iterator[_Unit]:
         """Decode in the order of the file; runs in a thread, a unit at a time."""
-        chosen = [stream for stream in (self._video, self._audio) if stream is not None]
-        for packet in self._packets(chosen):
-            for frame in self._decoded(packet):
-                track_s = float(frame.pts * frame.time_base)
-                self._progress.end_s = max(self._progress.end_s, track_s)
-                if isinstance(frame, av.VideoFrame):
-                    self._progress.pictures += 1
-                    yield DecodedPicture(
-                        track_s,
-                        intake.now_s(),
-                        picture_of(frame),
-                        key_frame=bool(frame.key_frame),
-                        corrupt=bool(frame.is_corrupt),
-                    )
+        for packet in self._packets():
+            is_video = packet.stream is self._video
+            track = self._progress.picture if is_video else self._progress.sound
+            for frame in self._decoded(packet, track):
+                track_s = _time_of(frame, track)
+                track.frames += 1
+                track.end_s = track_s + _length_of(frame, packet.stream)
+                if is_video:
+                    yield _picture(frame, track_s, intake.now_s())
                 else:
                     yield DecodedSound(track_s, intake.now_s(), samples_of(frame), frame.sample_rate)
 
-    def _packets(self, streams: list[Any]) -> Iterator[Any]:
+    def _packets(self) -> Iterator[Any]:
+        chosen = [stream for stream in (self._video, self._audio) if stream is not None]
         try:
-            yield from self._container.demux(streams)
+            yield from self._container.demux(chosen)
         except (av.FFmpegError, OSError) as error:
             self._progress.error = error.strerror or str(error)
 
-    def _decoded(self, packet: Any) -> Iterator[Any]:
-        progress = self._progress
-        if progress.bad_in_row > _MOST_BAD_PACKETS:
-            return
+    def _decoded(self, packet: Any, track: _TrackProgress) -> Sequence[Any]:
+        if track.bad_in_row > _MOST_BAD_PACKETS:
+            return ()
         try:
-            frames = packet.decode()
+            frames: Sequence[Any] = packet.decode()
         except (av.FFmpegError, ValueError):
-            progress.bad_packets += 1
-            progress.bad_in_row += 1
-            return
-        progress.bad_in_row = 0
-        yield from (frame for frame in frames if frame.pts is not None)
+            self._progress.bad_packets += 1
+            track.bad_in_row += 1
+            return ()
+        track.bad_in_row = 0
+        return frames
 
     def _conclusion(self) -> str:
         """Why it ended.
@@ -131,24 +170,44 @@ class FileConnector(Connector):
         :raises SourceError: when that is not the end it should have had.
         """
         progress, stated_s = self._progress, self._stated_s()
-        measured = f"{progress.pictures} pictures up to {progress.end_s:.2f} s were measured"
-        if progress.bad_in_row > _MOST_BAD_PACKETS:
-            raise SourceError(f"{self._path}: cannot be decoded to its end (corrupt?); {measured}")
+        measured = f"{progress.picture.frames} pictures up to {progress.end_s:.2f} s were measured"
         if progress.error:
             raise SourceError(f"{self._path}: breaks off: {progress.error}; {measured}")
+        for kind, stream, track in (
+            ("pictures", self._video, progress.picture),
+            ("sound", self._audio, progress.sound),
+        ):
+            if track.bad_in_row > _MOST_BAD_PACKETS:
+                raise SourceError(f"{self._path}: the {kind} cannot be decoded to the end (corrupt?); {measured}")
+            if stream is not None and not track.frames and progress.bad_packets:
+                raise SourceError(f"{self._path}: the {kind} cannot be decoded (corrupt?); {measured}")
         if stated_s is not None and progress.end_s < stated_s - max(_SHORT_S, 0.02 * stated_s):
             raise SourceError(f"{self._path}: ends early, at {progress.end_s:.2f} s of {stated_s:.2f} s; {measured}")
+        if not progress.picture.frames and not progress.sound.frames:
+            raise SourceError(f"{self._path}: holds no picture and no sound")
         return "end of file"
 
     def _stated_s(self) -> float | None:
-        """Where the last frame should be by the container's word, on the tracks' time."""
+        """Where the last frame should end by the container's word, on the tracks' time."""
         chosen = [stream for stream in (self._video, self._audio) if stream is not None]
         ends = [
             float(((stream.start_time or 0) + stream.duration) * stream.time_base)
             for stream in chosen
-            if stream.duration and stream.time_base
+            if stream.duration and stream.time_base and not self._is_estimate(stream)
         ]
-        return max(ends, default=None)
+        if ends:
+            return max(ends)
+        alone = len(chosen) == len(self._container.streams)  # subtitles may last longer
+        if alone and "matroska" in self._container.format.name and self._container.duration:
+            return ((self._container.start_time or 0) + self._container.duration) / av.time_base
+        return None
+
+    def _is_estimate(self, stream: Any) -> bool:
+        """Whether a duration is no more than the file's size at a guessed bit rate (MP3, AAC)."""
+        if not stream.bit_rate or len(self._container.streams) > 1:
+            return False
+        stated_s = float(stream.duration * stream.time_base)
+        return abs(self._container.size * 8 / int(stream.bit_rate) - stated_s) < _ESTIMATE * stated_s
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"container": self._container.format.name}
@@ -169,14 +228,64 @@ class FileConnector(Connector):
 def _opened(path: Path) -> av.container.InputContainer:
     if not path.exists():
         raise SourceError(f"{path}: there is no such file")
+    if not path.is_file():  # a pipe would block, and its end is no end of a recording
+        raise SourceError(f"{path}: is no file; give a recording")
     try:
-        container = av.open(str(path), "r")
-    except (av.FFmpegError, OSError) as error:
-        reason = error.strerror or str(error)
-        if isinstance(error, av.InvalidDataError) or error.errno == errno.EINVAL:
-            reason = "it is no recording, or it lacks its index (truncated?)"
-        raise SourceError(f"{path}: cannot be opened: {reason}") from error
-    if not container.streams.video and not container.streams.audio:
+        # file: a name with a colon in it is a name, not a protocol
+        container = av.open(f"file:{path}", "r", options=_ALLOWED)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise SourceError(f"{path}: cannot be opened: {_why_not_opened(error)}") from error
+    reason = _why_not_usable(container)
+    if reason:
         container.close()
-        raise SourceError(f"{path}: cannot be opened: it holds neither pictures nor sound")
+        raise SourceError(f"{path}: cannot be opened: {reason}")
     return container
+
+
+def _why_not_opened(error: Exception) -> str:
+    if isinstance(error, av.InvalidDataError) or getattr(error, "errno", None) == errno.EINVAL:
+        return "it is no recording, or it lacks its index (truncated?)"
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
+
+
+def _why_not_usable(container: av.container.InputContainer) -> str | None:
+    streams = container.streams
+    if container.format.name in _NO_RECORDINGS:
+        return "it is a text, no recording"
+    if not streams.video and not streams.audio:
+        return "it holds neither pictures nor sound"
+    if not _first_usable(streams.video) and not _first_usable(streams.audio):
+        return "its codecs are not known here"
+    return None
+
+
+def _first_usable(streams: Iterable[Any]) -> Any:
+    """The first track that can be decoded and is no cover art."""
+    usable = (s for s in streams if s.codec_context is not None and not s.disposition & Disposition.attached_pic)
+    return next(usable, None)
+
+
+def _time_of(frame: Any, track: _TrackProgress) -> float:
+    """When a frame begins, on the track's time; where the file does not say, at the end of the one before."""
+    if frame.pts is not None and frame.time_base:
+        return float(frame.pts * frame.time_base)
+    return track.end_s or 0.0
+
+
+def _length_of(frame: Any, stream: Any) -> float:
+    """How long a frame lasts, in seconds."""
+    if isinstance(frame, av.AudioFrame):
+        return frame.samples / frame.sample_rate if frame.sample_rate else 0.0
+    if frame.duration and frame.time_base:
+        return float(frame.duration * frame.time_base)
+    return float(1 / (stream.average_rate or stream.guessed_rate or _GUESSED_FPS))
+
+
+def _picture(frame: av.VideoFrame, track_s: float, arrival_s: float) -> DecodedPicture:
+    return DecodedPicture(
+        track_s,
+        arrival_s,
+        picture_of(frame),
+        key_frame=bool(frame.key_frame),
+        corrupt=bool(frame.is_corrupt),
+    )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, TypeVar
+import json
+from typing import Annotated, Any, TypeVar
 
-import httpx
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, SecretStr, ValidationError
 
-from vision.connectors.http import client_for, said_by
-from vision.connectors.peer import IceServer
+from vision.connectors.http import Answer, RequestError, Token, client_for, exchange, is_http_url, quoted
+from vision.connectors.peer import IceServer, is_ice_url
 from vision.errors import SourceError
 from vision.redaction import redacted_url
 
@@ -24,10 +23,22 @@ _MEANING = {
 }
 
 
+def _whep_url(url: str) -> str:
+    if not is_http_url(url):
+        raise ValueError("not an HTTP URL")
+    return url
+
+
+def _bare_host(host: str) -> str:
+    if not is_ice_url(f"turn:{host}:80"):
+        raise ValueError("not a host name")
+    return host
+
+
 class Turn(BaseModel):
     """A TURN server as the API names it: a bare host name and long-term credentials."""
 
-    url: str
+    url: Annotated[str, AfterValidator(_bare_host)]
     username: str
     credential: SecretStr
 
@@ -41,7 +52,7 @@ class Turn(BaseModel):
 class ClientSetup(BaseModel):
     """The answer of init-client."""
 
-    whepUrl: str  # noqa: N815 - the API's name
+    whepUrl: Annotated[str, AfterValidator(_whep_url)]  # noqa: N815 - the API's name
     turn: Turn
 
 
@@ -49,7 +60,7 @@ class CreatedSession(BaseModel):
     """The answer of create."""
 
     sessionId: str  # noqa: N815 - the API's name
-    token: SecretStr
+    token: Token
 
 
 class SessionApi:
@@ -61,7 +72,7 @@ class SessionApi:
 
     def __init__(self, base_url: str) -> None:
         self._base = base_url.rstrip("/")
-        self._client = client_for(base_url, _REQUEST_S)
+        self._client = client_for(base_url)
 
     async def __aenter__(self) -> SessionApi:
         return self
@@ -71,50 +82,46 @@ class SessionApi:
 
     async def create(self, admin_ks: SecretStr, visual_id: str) -> CreatedSession:
         """Open a session."""
-        headers = {"Authorization": f"KS {admin_ks.get_secret_value()}"}
-        return _parsed(CreatedSession, *await self._post("create", headers, {"visualConfig": {"id": visual_id}}))
+        body = {"visualConfig": {"id": visual_id}}
+        return _parsed(CreatedSession, *await self._post("create", "KS", admin_ks, body))
 
     async def init_client(self, session_id: str, token: SecretStr) -> ClientSetup:
         """Ask where the media are; not idempotent."""
-        return _parsed(ClientSetup, *await self._post(f"{session_id}/init-client", _bearer(token), {}))
+        return _parsed(ClientSetup, *await self._post(f"{session_id}/init-client", "Bearer", token, {}))
 
     async def end(self, session_id: str, token: SecretStr) -> None:
         """End a session that was created here."""
-        await self._post(f"{session_id}/end", _bearer(token), {})
+        await self._post(f"{session_id}/end", "Bearer", token, {})
 
-    async def _post(self, operation: str, headers: dict[str, str], body: dict[str, Any]) -> tuple[str, Any]:
+    async def _post(self, operation: str, scheme: str, secret: SecretStr, body: dict[str, Any]) -> tuple[str, Any]:
         url = f"{self._base}/v1/avatar-session/{operation}"
         place = f"avatar: {redacted_url(url)}"
+        headers = {"Authorization": f"{scheme} {secret.get_secret_value()}", "Content-Type": "application/json"}
+        content = json.dumps(body).encode()
         try:
-            async with asyncio.timeout(_REQUEST_S):
-                response = await self._client.post(url, headers=headers, json=body)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise SourceError(f"{place}: no answer within {_REQUEST_S:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SourceError(f"{place}: cannot be reached: {said_by(error)}") from error
-        if response.status_code != 200:
-            raise SourceError(f"{place}: {response.status_code}: {_refusal(response)}")
-        return place, _json(response)
+            answer = await exchange(self._client, "POST", url, limit_s=_REQUEST_S, headers=headers, content=content)
+        except RequestError as error:
+            raise SourceError(f"{place}: {error}") from error
+        if answer.status != 200:
+            raise SourceError(f"{place}: {answer.status}: {_refusal(answer, secret)}")
+        return place, _json(answer)
 
 
-def _bearer(token: SecretStr) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token.get_secret_value()}"}
-
-
-def _json(response: httpx.Response) -> Any:
+def _json(answer: Answer) -> Any:
     try:
-        return response.json()
-    except ValueError:
+        return json.loads(answer.body)
+    except (ValueError, RecursionError):
         return None
 
 
-def _refusal(response: httpx.Response) -> str:
-    meaning = _MEANING.get(response.status_code)
-    body = _json(response)
-    said = body.get("error") if isinstance(body, dict) else None
+def _refusal(answer: Answer, secret: SecretStr) -> str:
+    meaning = _MEANING.get(answer.status)
+    body = _json(answer)
+    error = body.get("error") if isinstance(body, dict) else None
+    said = quoted(str(error), secret.get_secret_value()) if error else ""
     if meaning is None:
-        meaning = "the service failed; try again later" if response.status_code >= 500 else "refused"
-    return f"{meaning} (it says: {' '.join(str(said).split())[:120]})" if said else meaning
+        meaning = "the service failed; try again later" if answer.status >= 500 else "refused"
+    return f"{meaning} (it says: {said})" if said else meaning
 
 
 def _parsed(model: type[M], place: str, body: Any) -> M:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from urllib.parse import urljoin, urlsplit, urlunsplit
+from typing import Self
+from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
 import httpx
-from pydantic import Field, HttpUrl, SecretStr
+from pydantic import Field, HttpUrl, SecretStr, model_validator
 
 from vision.connectors.base import Connector
-from vision.connectors.http import client_for, said_by
+from vision.connectors.http import Answer, RequestError, Token, client_for, exchange, is_http_url, quoted
 from vision.connectors.peer import IceServer, Peer, PeerOptions
 from vision.connectors.receiver import is_loopback
+from vision.connectors.release import uninterrupted
 from vision.errors import SourceError
 from vision.intake import Intake
 from vision.redaction import redacted_url
@@ -21,9 +23,12 @@ __all__ = ["WhepConnector", "WhepOptions", "WhepSession", "receive_whep", "sessi
 
 _log = logging.getLogger(__name__)
 _POST_S = 5.0
+_LATE_S = 3.0  # how long a POST under way is waited for when the run is interrupted; it may open a session yet
 _DELETE_S = 3.0
 _MOST_REDIRECTS = 5
-_MOST_ANSWER = 256 * 1024
+_REDIRECTS = frozenset([301, 302, 307, 308])  # the first two a server must not use; some do
+_ACCEPTED = frozenset([200, 201])
+_PORTS = {"http": 80, "https": 443}
 _MEANING = {
     400: "the server cannot use the offer",
     401: "the token is missing or not accepted (source.token)",
@@ -42,8 +47,14 @@ class WhepOptions(PeerOptions):
     """Options of `whep`."""
 
     url: HttpUrl = Field(description="the WHEP endpoint")
-    token: SecretStr | None = Field(None, description="bearer token; none: no Authorization header is sent")
+    token: Token | None = Field(None, description="bearer token; none: no Authorization header is sent")
     ice_servers: list[IceServer] = Field([], description="STUN and TURN servers")
+
+    @model_validator(mode="after")
+    def _relay_has_a_server(self) -> Self:
+        if self.ice_transport_policy == "relay" and not any(server.is_turn for server in self.ice_servers):
+            raise ValueError("ice_transport_policy: relay needs a TURN server in ice_servers")
+        return self
 
 
 class WhepConnector(Connector):
@@ -61,7 +72,8 @@ async def receive_whep(
 ) -> str:
     """Negotiate at `url`, hand in what comes, and let go of the viewer's slot on every way out."""
     loopback = is_loopback(urlsplit(url).hostname or "")
-    async with WhepSession(url, token) as session, Peer(options, ice_servers, loopback=loopback) as peer:
+    # the session is left first: whatever closing the peer may take, the slot is free by then
+    async with Peer(options, ice_servers, loopback=loopback) as peer, WhepSession(url, token) as session:
         return await peer.receive(session.offer, intake)
 
 
@@ -70,87 +82,93 @@ class WhepSession:
 
     def __init__(self, url: str, token: SecretStr | None) -> None:
         self._url, self._token = url, token
+        self._secrets = _secrets(url, token)
         self._client = client_for(url)
+        self._posting: asyncio.Task[str] | None = None
         self._resource: str | None = None
 
     async def __aenter__(self) -> WhepSession:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        try:
-            await self._release()
-        finally:
-            await self._client.aclose()
+        await uninterrupted(self._leave())
 
     async def offer(self, sdp: str) -> str:
         """POST the offer; returns the answer.
 
         :raises SourceError: when the server cannot be reached, refuses, or answers something else than SDP.
         """
-        posting = asyncio.create_task(self._post(self._url, sdp))
-        try:
-            url, response, answer = await asyncio.shield(posting)
-        except asyncio.CancelledError:
-            # the server may have opened a session by now: learn its address, so that it can be closed
-            await asyncio.wait([posting], timeout=_POST_S)
-            posting.cancel() if not posting.done() else posting.exception()
-            raise
-        if not answer.lstrip().startswith("v=0"):
-            raise SourceError(f"whep: {redacted_url(url)}: answered {response.status_code} without an SDP answer")
-        return answer
+        # a task of its own: when this is cancelled, the server may open a session all the same
+        self._posting = asyncio.create_task(self._post(sdp))
+        return await asyncio.shield(self._posting)
 
-    async def _post(self, url: str, sdp: str) -> tuple[str, httpx.Response, str]:
-        for _ in range(_MOST_REDIRECTS):
-            response, body = await self._post_once(url, sdp)
-            location = response.headers.get("Location")
-            if response.status_code in (301, 302, 307, 308) and location:
+    async def _post(self, sdp: str) -> str:
+        url = self._url
+        for _ in range(_MOST_REDIRECTS + 1):
+            answer = await self._post_once(url, sdp)
+            location = answer.headers.get("Location")
+            if answer.status in _REDIRECTS and location:
                 url = self._redirected(url, location)
                 continue
-            if response.status_code not in (200, 201):
-                raise SourceError(self._refusal(url, response, body))
-            if location:
-                self._resource = session_url(url, location)
-            else:
-                _log.warning("whep: %s gave no Location; the viewer's slot cannot be released", redacted_url(url))
-            return url, response, body
+            if answer.status not in _ACCEPTED:
+                raise SourceError(self._refusal(url, answer))
+            if not answer.body.lstrip().startswith("v=0"):
+                raise SourceError(f"whep: {redacted_url(url)}: answered {answer.status} without an SDP answer")
+            return answer.body
         raise SourceError(f"whep: {redacted_url(self._url)}: redirected more than {_MOST_REDIRECTS} times")
 
-    async def _post_once(self, url: str, sdp: str) -> tuple[httpx.Response, str]:
+    async def _post_once(self, url: str, sdp: str) -> Answer:
         headers = {"Content-Type": "application/sdp", **self._authorization()}
         try:
-            async with (
-                asyncio.timeout(_POST_S),
-                self._client.stream("POST", url, content=sdp.encode(), headers=headers) as response,
-            ):
-                body = b""
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > _MOST_ANSWER:
-                        raise SourceError(f"whep: {redacted_url(url)}: answered more than {_MOST_ANSWER} bytes")
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise SourceError(f"whep: {redacted_url(url)}: no answer within {_POST_S:g} s") from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise SourceError(f"whep: {redacted_url(url)}: cannot be reached: {said_by(error)}") from error
-        return response, body.decode(errors="replace")
+            return await exchange(
+                self._client,
+                "POST",
+                url,
+                limit_s=_POST_S,
+                headers=headers,
+                content=sdp.encode(),
+                on_head=lambda response: self._learn(url, response),
+            )
+        except RequestError as error:
+            raise SourceError(f"whep: {redacted_url(url)}: {error}") from error
+
+    def _learn(self, url: str, response: httpx.Response) -> None:
+        """Where the session is, before the body is read: also one whose answer breaks off holds the slot."""
+        if response.status_code not in _ACCEPTED:
+            return
+        self._resource = session_url(url, response.headers.get("Location", ""))
+        if self._resource is None:
+            _log.warning("whep: %s gave no usable Location; the viewer's slot cannot be released", redacted_url(url))
 
     def _redirected(self, url: str, location: str) -> str:
-        target = urljoin(url, location)
-        if urlsplit(target).scheme not in ("http", "https"):
-            raise SourceError(f"whep: {redacted_url(url)}: redirects to {redacted_url(target)}, which is not HTTP")
-        if urlsplit(target).netloc != urlsplit(url).netloc:
+        target = _joined(url, location)
+        if target is None or not is_http_url(target):
+            shown = redacted_url(target) if target else "something"
+            raise SourceError(f"whep: {redacted_url(url)}: redirects to {quoted(shown)}, which is no HTTP URL")
+        if not _is_same_or_safer(urlsplit(url), urlsplit(target)):
             self._token = None  # a token is for the host it was given for
         return target
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token.get_secret_value()}"} if self._token else {}
 
-    def _refusal(self, url: str, response: httpx.Response, body: str) -> str:
-        status = response.status_code
-        meaning = _MEANING.get(status, "the server failed" if status >= 500 else "the server refused the offer")
-        said = " ".join(body.split())[:120]
-        if self._token:
-            said = said.replace(self._token.get_secret_value(), "***")
-        return f"whep: {redacted_url(url)}: {status}: {meaning}" + (f" (it says: {said})" if said else "")
+    def _refusal(self, url: str, answer: Answer) -> str:
+        meaning = _MEANING.get(answer.status, "the server failed" if answer.status >= 500 else "the server refused")
+        said = quoted(answer.body, *self._secrets)
+        return f"whep: {redacted_url(url)}: {answer.status}: {meaning}" + (f" (it says: {said})" if said else "")
+
+    async def _leave(self) -> None:
+        """Close what was opened, also by a POST that is under way still; bounded in time."""
+        try:
+            if self._posting is not None:
+                await asyncio.wait([self._posting], timeout=_LATE_S)
+                self._posting.cancel()
+                await asyncio.wait([self._posting])
+                if not self._posting.cancelled():
+                    self._posting.exception()  # seen; where it matters `offer` raised it
+            await self._release()
+        finally:
+            await self._client.aclose()
 
     async def _release(self) -> None:
         """DELETE the session; 404, 405 and 501 mean that there is nothing to release."""
@@ -158,27 +176,49 @@ class WhepSession:
             return
         resource, self._resource = self._resource, None
         try:
-            async with asyncio.timeout(_DELETE_S):
-                response = await self._client.delete(resource, headers=self._authorization())
-        except (TimeoutError, httpx.HTTPError) as error:
-            _log.warning("whep: %s: not released: %s", redacted_url(resource), said_by(error))
+            answer = await exchange(self._client, "DELETE", resource, limit_s=_DELETE_S, headers=self._authorization())
+        except RequestError as error:
+            _log.warning("whep: %s: not released: %s", redacted_url(resource), error)
             return
-        if response.status_code >= 400 and response.status_code not in (404, 405, 501):
-            _log.warning("whep: %s: not released: the server answered %d", redacted_url(resource), response.status_code)
+        if answer.status >= 400 and answer.status not in (404, 405, 501):
+            _log.warning("whep: %s: not released: the server answered %d", redacted_url(resource), answer.status)
 
 
-def session_url(posted: str, location: str) -> str:
-    """Where the session is, from the posted URL and the `Location` header.
+def session_url(posted: str, location: str) -> str | None:
+    """Where the session is, from the posted URL and the `Location` header; `None` where that is no HTTP URL.
 
     An absolute one is used as it is, a relative one is joined. A path-absolute one that does not lie below the
     posted path may come from a media server that does not know the prefix it is served under; where it holds a
     `/viewer/` part, the session is the posted URL with that part behind it.
     """
-    if urlsplit(location).scheme:
-        return location
-    base = urlsplit(posted)
-    path, marker, viewer = urlsplit(location).path.partition("/viewer/")
-    if location.startswith("/") and marker and base.path.rstrip("/").endswith(path):
-        viewer_path = f"{base.path.rstrip('/')}{marker}{viewer}"
-        return urlunsplit((base.scheme, base.netloc, viewer_path, urlsplit(location).query, ""))
-    return urljoin(posted, location)
+    joined = _joined(posted, location) if location else None
+    if joined is None or not is_http_url(joined):
+        return None
+    given, base = urlsplit(location), urlsplit(posted)
+    path, marker, viewer = given.path.partition("/viewer/")
+    if given.scheme or given.netloc or not given.path.startswith("/") or not marker:
+        return joined
+    if not base.path.rstrip("/").endswith(path):
+        return joined
+    viewer_path = f"{base.path.rstrip('/')}{marker}{viewer}"
+    return urlunsplit((base.scheme, base.netloc, viewer_path, given.query, ""))
+
+
+def _joined(url: str, location: str) -> str | None:
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return None
+
+
+def _is_same_or_safer(one: SplitResult, other: SplitResult) -> bool:
+    """Whether a URL leads to the same server as another, or to the same host over TLS instead of plainly."""
+    places = [(part.scheme, part.hostname, part.port or _PORTS[part.scheme]) for part in (one, other)]
+    upgraded = [("http", one.hostname, 80), ("https", one.hostname, 443)]
+    return places[0] == places[1] or places == upgraded
+
+
+def _secrets(url: str, token: SecretStr | None) -> list[str]:
+    """What a server may echo and a message must not show: the token, and the values in the URL's query."""
+    values = [value for _, value in parse_qsl(urlsplit(url).query) if len(value) > 5]
+    return [token.get_secret_value(), *values] if token else values
