@@ -160,7 +160,7 @@ class FrameQualityProcessor(Processor[FrameQuality]):
         if before is None or mafd is None:
             self._moving = now
             return None
-        still = _mafd(now, before) <= self.options.freezedetect_mafd
+        still: bool = _mafd(now, before) <= self.options.freezedetect_mafd
         if not still:
             self._moving = now
         return still

@@ -13,6 +13,7 @@ from vision.redaction import redacted, redacted_text, redacted_url
         ("https://h/whep/x", "https://h/whep/x"),
         ("https://u:p@h:8443/whep?token=abc#frag", "https://***@h:8443/whep?***"),
         ("http://[::1]:80/a", "http://[::1]:80/a"),
+        ("http://[x", "***"),
     ],
 )
 def test_urls(url: str, shown: str) -> None:

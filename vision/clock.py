@@ -18,6 +18,7 @@ from vision.frame import ClockQuality
 __all__ = ["ArrivalClock", "FileClock", "MediaClock", "Track"]
 
 Track = Literal["picture", "sound"]
+_WINDOW, _EVERY = 250, 25  # packets whose unevenness counts; it is computed for each of the first, then seldom
 
 
 class MediaClock(ABC):
@@ -84,13 +85,19 @@ class ArrivalClock(MediaClock):
         self._first: dict[Track, tuple[float, float]] = {}  # track time, arrival
         self._delay: dict[Track, float] = {}  # least (arrival - track time) so far
         self._excess: dict[Track, deque[float]] = {}
+        self._observed: dict[Track, int] = {}
+        self._uneven_s: dict[Track, float] = {}
         self._origin: dict[Track, float] | None = None
 
     def observe(self, track: Track, track_s: float, arrival_s: float) -> None:
         self._first.setdefault(track, (track_s, arrival_s))
         delay = arrival_s - track_s
         self._delay[track] = min(self._delay.get(track, delay), delay)
-        self._excess.setdefault(track, deque(maxlen=250)).append(delay - self._delay[track])
+        excess = self._excess.setdefault(track, deque(maxlen=_WINDOW))
+        excess.append(delay - self._delay[track])
+        self._observed[track] = seen = self._observed.get(track, 0) + 1
+        if seen <= _EVERY or seen % _EVERY == 0:  # a percentile for each packet would cost more than its decoding
+            self._uneven_s[track] = float(np.percentile(excess, 95))
 
     def ready(self, now_s: float) -> bool:
         if self._origin is None and self._first and now_s >= self._due_s():
@@ -124,5 +131,5 @@ class ArrivalClock(MediaClock):
             return ClockQuality("arrival", None)
         zero_s = [self._origin[track] + self._delay[track] for track in self._origin]
         moved_s = abs(zero_s[0] - zero_s[1])
-        uneven_s = sum(float(np.percentile(self._excess[track], 95)) for track in self._origin)
+        uneven_s = sum(self._uneven_s[track] for track in self._origin)
         return ClockQuality("arrival", round(1000 * (moved_s + uneven_s), 1))

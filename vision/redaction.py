@@ -15,8 +15,11 @@ _URL = re.compile(r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>]+", re.IGNORECASE)
 
 
 def redacted_url(url: str) -> str:
-    """The URL without user, password, query values and fragment; those may be tokens."""
-    parts = urlsplit(url)
+    """The URL without user, password, query values and fragment; those may be tokens. All of it where it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return HIDDEN
     host = parts.netloc.rpartition("@")[2]
     netloc = f"{HIDDEN}@{host}" if "@" in parts.netloc else host
     return urlunsplit((parts.scheme, netloc, parts.path, HIDDEN if parts.query else "", ""))

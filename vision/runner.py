@@ -30,7 +30,7 @@ __all__ = ["Outcome", "Run", "State"]
 State = Literal["starting", "connecting", "running", "finishing", "done"]
 _log = logging.getLogger(__name__)
 _COMPLETE = "duration reached"
-_RELEASE_S = 8.0  # a source may take this long to let go; then it is left behind
+_RELEASE_S = 10.0  # a source may take this long to let go; then it is left behind
 
 
 @dataclass(frozen=True, slots=True)

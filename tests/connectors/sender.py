@@ -22,7 +22,7 @@ from aiortc.mediastreams import MediaStreamError
 from tests.connectors.recording import Video, picture, tone
 from tests.connectors.server import Request, reply
 
-FPS, RATE_HZ, BLOCK = 30, 48_000, 960
+FPS, RATE_HZ, BLOCK = 25, 48_000, 960  # aiortc's VP8 encoder rounds times to microseconds: 40 ms are exact
 LOCATION = "/whep/session/1/viewer/2"
 
 
@@ -55,7 +55,7 @@ def pictures(seconds: float = 2.0) -> Paced:
 
     def frame_of(index: int) -> av.VideoFrame:
         frame = picture(Video(), 60 + index % 120)
-        frame.pts, frame.time_base = index * 3000, Fraction(1, 90_000)
+        frame.pts, frame.time_base = index * 3600, Fraction(1, 90_000)
         return frame
 
     return Paced("video", round(seconds * FPS), 1 / FPS, frame_of)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -42,7 +42,10 @@ def run_clean(work: Coroutine[Any, Any, T], limit_s: float = 20) -> T:
 
     result = asyncio.run(main())
     assert not complaints
-    left = [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
+    new = set(threading.enumerate()) - before
+    for thread in new:
+        thread.join(2)  # told to end, it may be on its way
+    left = [thread for thread in new if thread.is_alive()]
     assert not left, f"threads left behind: {left}"
     return result
 
@@ -115,3 +118,9 @@ def prepared(folder: Path, text: str, name: str = "out") -> Run:
 async def executed(folder: Path, text: str, name: str = "out") -> Outcome:
     """The outcome of a run from YAML."""
     return await prepared(folder, text, name).execute()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for what nothing tells of."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)

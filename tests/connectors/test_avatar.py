@@ -270,6 +270,19 @@ def test_create_and_end() -> None:
     run_clean(scenario())
 
 
+def test_the_end_of_a_session_does_not_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that does not answer `end` holds nobody up: it has a deadline of its own."""
+    monkeypatch.setattr(session_api, "_REQUEST_S", 60.0)
+    monkeypatch.setattr(session_api, "_END_S", 0.2)
+
+    async def scenario() -> None:
+        async with Server(never_answers) as server, SessionApi(server.url) as api:
+            with pytest.raises(SourceError, match=r"no complete answer within 0\.2 s"):
+                await api.end(SESSION, SecretStr(TOKEN))
+
+    run_clean(scenario(), limit_s=3)
+
+
 def test_a_created_token_that_no_header_carries() -> None:
     """A service that hands out nonsense as a token is told so, without showing it."""
 

@@ -232,6 +232,27 @@ def test_a_playlist_leads_nowhere(tmp_path: Path) -> None:
     run_clean(scenario())
 
 
+def test_a_length_that_is_only_estimated_is_no_statement(tmp_path: Path) -> None:
+    """An MP3 of varying bit rate without a length of its own is not taken for a truncated one."""
+    path = tmp_path / "vbr.mp3"
+    noise = np.random.default_rng(0).normal(0, 0.2, 10 * 48_000)
+    samples = np.concatenate([np.zeros(20 * 48_000), noise]).astype(np.float32)
+    with av.open(str(path), "w", options={"write_xing": "0"}) as output:
+        options = {"global_quality": "300", "flags": "+qscale"}
+        stream = output.add_stream("libmp3lame", rate=48_000, layout="mono", options=options)
+        for start in range(0, samples.size, 1152):
+            frame = av.AudioFrame.from_ndarray(samples[None, start : start + 1152], "fltp", "mono")
+            frame.sample_rate, frame.pts = 48_000, start
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    with av.open(str(path)) as container:
+        guessed = container.streams.audio[0]
+        assert guessed.duration is not None
+        assert guessed.time_base is not None
+        assert float(guessed.duration * guessed.time_base) > 35
+    assert run_clean(connector(path).stream(Collector())) == "end of file"
+
+
 @pytest.mark.parametrize("name", ["clip.mp4", "clip.mkv"])
 def test_a_truncated_file_is_measured_as_far_as_it_goes(tmp_path: Path, name: str) -> None:
     """What was decoded is kept; the error says how far that is; the status is 3."""

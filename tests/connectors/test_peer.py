@@ -16,7 +16,7 @@ import pytest
 from tests.connectors.recording import AMPLITUDE
 from tests.connectors.sender import Paced, Sender, pictures, sound
 from tests.connectors.server import Server
-from tests.connectors.support import Collector, made, refused, run_clean
+from tests.connectors.support import Collector, made, refused, run_clean, until
 from vision.connectors import peer
 from vision.connectors.base import Connector
 from vision.connectors.whep import WhepConnector
@@ -46,15 +46,16 @@ def test_pictures_and_sound_arrive(codec: str) -> None:
     """All but aiortc's held-back last ones arrive, in time and on their track's own time, with their content."""
     intake, reason = received(lambda: Sender([pictures(), sound()], codec, closes_after=True))
     assert reason == "closed by the sender"
-    assert len(intake.pictures) >= 57
+    assert len(intake.pictures) >= 48
     assert len(intake.sounds) >= 90
     units = [unit for unit, _ in intake.pictures]
-    assert [round((b.track_s - a.track_s) * 90_000) for a, b in pairwise(units)] == [3000] * (len(units) - 1)
+    assert [round((b.track_s - a.track_s) * 90_000) for a, b in pairwise(units)] == [3600] * (len(units) - 1)
     assert {(unit.picture.width, unit.picture.height) for unit in units} == {(160, 120)}
     lumas = [float(unit.picture.y.mean()) for unit in units]
     np.testing.assert_allclose(np.diff(lumas), 1, atol=2)
     assert lumas[-1] - lumas[0] == pytest.approx(len(units) - 1, abs=4)
     assert units[0].key_frame
+    assert sum(unit.key_frame for unit in units) < 5
     sounds = [unit for unit, _ in intake.sounds]
     assert {round((b.track_s - a.track_s) * 48_000) for a, b in pairwise(sounds)} == {960}
     samples = np.concatenate([unit.samples for unit in sounds[10:]])
@@ -82,7 +83,7 @@ def test_facts_say_what_came() -> None:
         "packets": 0,
         "lost": 0,
     }
-    assert intake.facts["video"]["packets"] >= 15
+    assert intake.facts["video"]["packets"] >= 10
     assert intake.facts["audio"]["codec"] == "opus"
     assert intake.facts["ice"]["remote"].startswith("host 127.0.0.1:")
     assert intake.pictures[-1][0].transport["packets"] == intake.facts["video"]["packets"]
@@ -115,8 +116,7 @@ def test_nothing_is_sent_for_ever() -> None:
         async with Server(Sender([pictures(0), sound(0)])) as server:
             intake = Collector()
             streaming = asyncio.create_task(connector(server).stream(intake))
-            while "ice" not in intake.facts:  # noqa: ASYNC110 - nothing tells when
-                await asyncio.sleep(0.01)
+            await until(lambda: "ice" in intake.facts)
             await asyncio.sleep(0.1)
             assert not streaming.done()
             streaming.cancel()

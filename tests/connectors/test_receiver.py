@@ -56,7 +56,7 @@ def test_the_private_names_are_there() -> None:
                 assert hasattr(receiver, f"_RTCRtpReceiver__{name}")
             log = PacketLog(receiver, Collector().now_s)
             assert log.lost() == 0
-            assert log.arrival_of(0) is None
+            assert log.first_of(0) is None
             assert chosen_pair(peer._video) is None
 
     run_clean(scenario())

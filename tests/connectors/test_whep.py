@@ -90,6 +90,18 @@ def test_the_post_is_as_the_draft_has_it() -> None:
     assert "a=candidate:" in post.body
 
 
+@pytest.mark.parametrize("target", ["/whep/a%2Fb?x=%41&y=a+b", "/", "/a//b/", "/rtc/v1/whep/?app=live&stream=1"])
+def test_the_url_is_used_as_it_is_given(target: str) -> None:
+    """Nothing of path and query is changed on the way to the server: a signature may hang on it."""
+
+    async def scenario() -> None:
+        async with Server(answers(404)) as server:
+            await refused(made(WhepConnector, url=f"{server.url}{target}"))
+            assert server.requests[0].target == target
+
+    run_clean(scenario())
+
+
 def test_without_a_token_no_authorization_is_sent() -> None:
     """The draft forbids the header where no token is configured."""
     _, (post, delete) = message_of(answers(201, "no sdp", Location=LOCATION), token=None)

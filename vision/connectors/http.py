@@ -119,22 +119,14 @@ def quoted(text: str, *secrets: str) -> str:
         if secret:
             text = text.replace(secret, HIDDEN)
     text = "".join(character if character.isprintable() else " " for character in text)
-    return _without_urls(" ".join(text.split()))[:_MOST_QUOTED]
+    return redacted_text(" ".join(text.split()))[:_MOST_QUOTED]
 
 
 def _said_by(error: BaseException) -> str:
     """Why a request failed, without what a URL in it may hold in secret, and with what the system said."""
-    said = _without_urls(" ".join(str(error).split())) or type(error).__name__
+    said = redacted_text(" ".join(str(error).split())) or type(error).__name__
     deepest = _system_error(error)
     return f"{said} ({deepest})" if deepest and deepest not in said else said
-
-
-def _without_urls(text: str) -> str:
-    """The text with the secrets of its URLs hidden; all of a word that only looks like a URL."""
-    try:
-        return redacted_text(text)
-    except ValueError:
-        return " ".join(HIDDEN if "://" in word else word for word in text.split())
 
 
 def _system_error(error: BaseException) -> str | None:

@@ -188,13 +188,16 @@ class Peer:
         """Close everything, within a bounded time, whatever state it is in."""
         if self._gathering is not None:
             await _ended(self._gathering)  # it ends by itself; cancelled, it would leave its sockets open
-        closing = asyncio.create_task(self._connection.close())
+        closing = asyncio.create_task(self._shut())
         await asyncio.wait([closing], timeout=_CLOSE_S)
         if not closing.done():
             _log.debug("webrtc: closing was given up after %g s", _CLOSE_S)
             closing.cancel()
         await _ended(closing)
         drop_sockets(self._video)
+
+    async def _shut(self) -> None:
+        await self._connection.close()
         for transceiver in (self._video, self._audio):
             # a handshake that ended while `close` was under way may have started a decoder after it
             await transceiver.receiver.stop()

@@ -16,6 +16,7 @@ __all__ = ["ClientSetup", "CreatedSession", "SessionApi", "Turn"]
 
 M = TypeVar("M", bound=BaseModel)
 _REQUEST_S = 10.0
+_END_S = 3.0  # part of letting go, which must not take long
 _MEANING = {
     401: "the token is invalid or has expired; make a new one (source.token)",
     404: "there is no such session; create one first (source.session_id)",
@@ -91,15 +92,19 @@ class SessionApi:
 
     async def end(self, session_id: str, token: SecretStr) -> None:
         """End a session that was created here."""
-        await self._post(f"{session_id}/end", "Bearer", token, {})
+        await self._post(f"{session_id}/end", "Bearer", token, {}, _END_S)
 
-    async def _post(self, operation: str, scheme: str, secret: SecretStr, body: dict[str, Any]) -> tuple[str, Any]:
+    async def _post(
+        self, operation: str, scheme: str, secret: SecretStr, body: dict[str, Any], limit_s: float | None = None
+    ) -> tuple[str, Any]:
         url = f"{self._base}/v1/avatar-session/{operation}"
         place = f"avatar: {redacted_url(url)}"
         headers = {"Authorization": f"{scheme} {secret.get_secret_value()}", "Content-Type": "application/json"}
         content = json.dumps(body).encode()
         try:
-            answer = await exchange(self._client, "POST", url, limit_s=_REQUEST_S, headers=headers, content=content)
+            answer = await exchange(
+                self._client, "POST", url, limit_s=limit_s or _REQUEST_S, headers=headers, content=content
+            )
         except RequestError as error:
             raise SourceError(f"{place}: {error}") from error
         if answer.status != 200:
