@@ -6,18 +6,26 @@ The public names below are what plugins and programs use.
 """
 
 from vision import models
+from vision.connectors.base import Connector, SourceContext
 from vision.errors import ConfigError, ModelError, OutputError, SourceError, VisionError
 from vision.frame import ClockQuality, Frame, Picture, Sound
+from vision.intake import DecodedPicture, DecodedSound, Intake
 from vision.processor import Options, Processor, Reads, StreamInfo
+from vision.record import Record
 from vision.result import IncidentRule, MetricInfo, Result, array, metric, metrics_of
+from vision.sinks.base import Sink
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ClockQuality",
     "ConfigError",
+    "Connector",
+    "DecodedPicture",
+    "DecodedSound",
     "Frame",
     "IncidentRule",
+    "Intake",
     "MetricInfo",
     "ModelError",
     "Options",
@@ -25,8 +33,11 @@ __all__ = [
     "Picture",
     "Processor",
     "Reads",
+    "Record",
     "Result",
+    "Sink",
     "Sound",
+    "SourceContext",
     "SourceError",
     "StreamInfo",
     "VisionError",
