@@ -10,16 +10,27 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.clips import MEDIA
+from vision import ModelError, models, registry
 
 
 @pytest.fixture(scope="session")
 def media() -> Path:
     """The folder of real clips; the test is skipped where there is none."""
-    folder = Path(os.environ.get("VISION_TEST_MEDIA", ROOT.parent / "shared" / "media"))
-    if not folder.is_dir():
-        pytest.skip(f"no clips in {folder} (VISION_TEST_MEDIA)")
-    return folder
+    if not MEDIA.is_dir():
+        pytest.skip(f"no clips in {MEDIA} (VISION_TEST_MEDIA)")
+    return MEDIA
+
+
+@pytest.fixture(scope="session")
+def attention_model() -> Path:
+    """The default face model, which is fetched where it is not here; the test is skipped where it cannot be had."""
+    processor = registry.processor("face_landmarks")
+    (model,) = processor.models(processor.Options())
+    try:
+        return models.ensure(model)
+    except ModelError as error:
+        pytest.skip(f"the face model is not to be had: {error}")
 
 
 @pytest.fixture

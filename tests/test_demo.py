@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vision import ModelError, models, registry
-
 ROOT = Path(__file__).parent.parent
 Line = dict[str, Any]
 
@@ -36,14 +34,8 @@ class Demo:
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+def demo(tmp_path_factory: pytest.TempPathFactory, attention_model: Path) -> Demo:
     """One run of the demo's configuration as it is, by the command line."""
-    processor = registry.processor("face_landmarks")
-    for model in processor.models(processor.Options()):
-        try:
-            models.ensure(model)
-        except ModelError as error:
-            pytest.skip(f"the face model is not to be had: {error}")
     folder = tmp_path_factory.mktemp("demo") / "out"
     command = [sys.executable, "-m", "vision", "run", str(ROOT / "configs" / "demo.yaml"), "--out", str(folder)]
     environment = os.environ | {"COLUMNS": "120"}

@@ -10,22 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from vision import ModelError, models, registry
-
 ROOT = Path(__file__).parent.parent
 CONFIG = "source: {{use: file, path: '{clip}'}}\nprocessors: [{{use: frame_quality}}, {{use: face_landmarks}}]\n"
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("attention_model")
 @pytest.mark.parametrize("name", ["vrt_1.mp4", "grid_lbbc2a.mpg"])
 def test_records_are_the_same_byte_for_byte_but_for_arrival(media: Path, tmp_path: Path, name: str) -> None:
     """Two runs of the command over a real clip, with all built-in processors, a variable frame rate among them."""
-    processor = registry.processor("face_landmarks")
-    for model in processor.models(processor.Options()):
-        try:
-            models.ensure(model)
-        except ModelError as error:
-            pytest.skip(f"the face model is not to be had: {error}")
     if not (media / name).exists():
         pytest.skip(f"{name} is not in {media} (VISION_TEST_MEDIA)")
     config = tmp_path / "clip.yaml"

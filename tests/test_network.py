@@ -11,22 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from vision import ModelError, models, registry
-
 ROOT = Path(__file__).parent.parent
 _ADDRESS = re.compile(r'sin6?_port=htons\((\d+)\).*?inet_(?:addr\(|pton\(AF_INET6, )"([^"]+)"')
 
 
-def _face_model() -> None:
-    processor = registry.processor("face_landmarks")
-    for model in processor.models(processor.Options()):
-        try:
-            models.ensure(model)
-        except ModelError as error:
-            pytest.skip(f"the face model is not to be had: {error}")
-
-
 @pytest.mark.slow
+@pytest.mark.usefixtures("attention_model")
 def test_a_run_reaches_nothing_but_its_source(tmp_path: Path) -> None:
     """All of the run's processes together: every address that is connected or sent to is on the loopback interface.
 
@@ -36,7 +26,6 @@ def test_a_run_reaches_nothing_but_its_source(tmp_path: Path) -> None:
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed")
-    _face_model()
     trace = tmp_path / "trace"
     run = [sys.executable, "-m", "vision", "run", str(ROOT / "configs" / "demo.yaml"), "--out", str(tmp_path / "out")]
     less = ["--duration", "3", "--set", "source.size=[320, 180]"]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
+from tests.clips import MEDIA
 from tests.connectors.recording import AMPLITUDE, Sound, Video, spoil, write
 from tests.connectors.server import Server, answers
 from tests.connectors.support import Collector, checked, executed, frames_of, made, run_clean
@@ -21,7 +22,6 @@ from vision.connectors.file import FileConnector
 from vision.errors import SourceError
 from vision.frame import Frame
 
-MEDIA = Path(os.environ.get("VISION_TEST_MEDIA", Path(__file__).parents[3] / "shared" / "media"))
 CONTAINERS: dict[str, dict[str, Any]] = {
     "clip.mp4": {},
     "clip.mkv": {},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ import pytest
 from numpy.typing import NDArray
 
 from processors.face_landmarks import FaceLandmarksProcessor
-from vision import ClockQuality, Frame, ModelError, Picture, models
+from tests.clips import MEDIA
+from vision import ClockQuality, Frame, Picture, models
 
 Image = NDArray[np.uint8]
 
@@ -79,33 +79,15 @@ def head() -> DrawnHead:
 
 
 @pytest.fixture(scope="session")
-def attention_model() -> Path:
-    """The attention bundle, which is fetched where it is not present."""
-    (model,) = FaceLandmarksProcessor.models(FaceLandmarksProcessor.Options())
-    try:
-        return models.ensure(model)
-    except ModelError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="session")
 def official_model() -> Path:
     """MediaPipe's own bundle, from the folder beside the test clips or from the cache."""
     (model,) = FaceLandmarksProcessor.models(FaceLandmarksProcessor.Options(model="official"))
-    path = _media().parent / "models" / model.file_name
+    path = MEDIA.parent / "models" / model.file_name
     if path.is_file():
         return path
     if not models.is_present(model):
         pytest.skip(f"no {model.file_name} in {path.parent} nor in the cache")
     return models.path_of(model)
-
-
-@pytest.fixture(scope="session")
-def media() -> Path:
-    """The folder of the test clips."""
-    if not _media().is_dir():
-        pytest.skip(f"no test clips in {_media()}; set VISION_TEST_MEDIA")
-    return _media()
 
 
 @pytest.fixture(scope="session")
@@ -118,8 +100,3 @@ def frames_of_clip(media: Path) -> Callable[[str], Iterator[Frame]]:
                 yield frame_of(np.asarray(video.to_ndarray(format="yuv420p"), np.uint8), float(video.time or 0))
 
     return frames
-
-
-def _media() -> Path:
-    beside = Path(__file__).parents[2].parent / "shared" / "media"
-    return Path(os.environ.get("VISION_TEST_MEDIA", beside))
