@@ -17,7 +17,7 @@ __all__ = ["FrameQuality", "FrameQualityOptions", "FrameQualityProcessor"]
 Plane = NDArray[np.uint8]
 
 _LEVELS = np.arange(256)
-_BLOCK_PX = 8
+_GRID_ROWS = 90  # squares of 8 px at 720p, and as large in relation to the picture at any size
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class FrameQuality(Result):
         good="false",
     )
     change: float | None = metric(
-        "Greatest change of an 8x8 block's mean luma, code values, to the last picture that was not frozen",
+        "Greatest change of the mean luma of a square 1/90 high, code values, to the last picture not frozen",
         unit="1",
         range=(0, 255),
     )
@@ -92,7 +92,7 @@ class FrameQualityOptions(vision.Options):
         1e-3, ge=0, le=1, description="Limit of freezedetect; 0.001 is ffmpeg's default of -60 dB."
     )
     freeze_begin: float = Field(
-        3, ge=0, le=255, description="A picture in which no 8x8 block's mean luma changes more begins a freeze."
+        2, ge=0, le=255, description="A picture in which no square's mean luma changes more begins a freeze."
     )
     freeze_keep: float = Field(
         5,
@@ -107,9 +107,9 @@ class FrameQualityProcessor(Processor[FrameQuality]):
 
     ffmpeg's freezedetect averages over the whole picture, and fails on talking heads both ways: at 720p a
     mouth that moves alone stays below its limit of -60 dB, while a still picture, coded by VP8 at 2.5
-    Mbit/s, exceeds it four times over whenever the encoder refines it. Refinement changes the mean of an 8x8
-    block by few code values, and adds up to few more while the freeze lasts (H264 and VP8: at most 4 at 2.5 Mbit/s,
-    5 at 0.4); motion, even under a strong blur, changes that of some block by more from picture to picture: hence
+    Mbit/s, exceeds it four times over whenever the encoder refines it. Refinement changes the mean of a small square
+    by few code values, and adds up to few more while the freeze lasts (H264 and VP8: at most 4 at 2.5 Mbit/s, 5 at
+    0.4); motion, even under a strong blur, changes that of some square by more from picture to picture: hence
     `change`, with one limit for the first still picture and another, to the last one that moved, for those after it.
     """
 
@@ -166,7 +166,7 @@ class FrameQualityProcessor(Processor[FrameQuality]):
         return still
 
     def _change(self, picture: Picture) -> float | None:
-        means, before = _block_means(picture.y), self._not_frozen
+        means, before = _grid_means(picture.y), self._not_frozen
         change = None if before is None else cv2.norm(means, before, cv2.NORM_INF)
         limit = self.options.freeze_keep if self._frozen else self.options.freeze_begin
         self._frozen = change is not None and change <= limit
@@ -203,8 +203,9 @@ def _reduced(picture: Picture, height: int) -> Plane:
     return np.asarray(cv2.resize(picture.y, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _block_means(y: Plane) -> Plane:
-    size = (max(1, y.shape[1] // _BLOCK_PX), max(1, y.shape[0] // _BLOCK_PX))
+def _grid_means(y: Plane) -> Plane:
+    rows = min(_GRID_ROWS, y.shape[0])
+    size = (max(1, round(rows * y.shape[1] / y.shape[0])), rows)
     return np.asarray(cv2.resize(y, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
