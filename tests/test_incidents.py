@@ -41,3 +41,13 @@ def test_short_stretches_do_not_count_and_open_ones_end_with_the_run() -> None:
     assert _track([True]) == []
     (found,) = _track([False, True, True, True])
     assert (found.start_s, found.end_s) == (0.1, 0.3)
+
+
+def test_a_stretch_of_exactly_the_least_length_counts_wherever_it_is() -> None:
+    """Times are floats; rounding decides nothing."""
+    for start in range(0, 3000, 7):
+        tracker = IncidentTracker({"p": (_INFO,)})
+        found: list[Incident] = []
+        for i, flag in enumerate((False, True, True, True, False)):
+            found += tracker.add(Record(make_frame(index=start + i, fps=30), {"p": {"flag": flag}}))
+        assert len(found) == 1, start

@@ -6,12 +6,14 @@ import asyncio
 import json
 import resource
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.troublesome import EndlessSource
+from vision import runner
 from vision.config import load
 from vision.errors import ConfigError, OutputError
 from vision.runner import Outcome, Run
@@ -232,7 +234,127 @@ def test_a_sink_that_raises_is_named(tmp_path: Path) -> None:
     text = _yaml("CountSource'", sinks=f"[{{use: '{_HERE}:BrokenSink'}}]")
     outcome = asyncio.run(_prepared(tmp_path, text).execute())
     assert outcome.exit_status == 2
-    assert outcome.error == "sink BrokenSink: failed: KeyError: 'oops'"
+    assert outcome.error == f"sink {_HERE}:BrokenSink: failed: KeyError: 'oops'"
+
+
+@pytest.mark.parametrize("sink", ["NoOpenSink", "NoCloseSink", "CancellingSink"])
+def test_a_sink_that_fails_anywhere_is_status_2(tmp_path: Path, sink: str) -> None:
+    """In open, write or close, whatever it raises: one line that names it, and the summary is written."""
+    text = _yaml("CountSource'", "Counting'", sinks=f"[{{use: jsonl}}, {{use: '{_HERE}:{sink}'}}]")
+    outcome, records = _execute(tmp_path, text)
+    assert outcome.exit_status == 2
+    assert (outcome.error or "").startswith(f"sink {_HERE}:{sink}: ")
+    assert len(records) == {"NoOpenSink": 0, "NoCloseSink": 10, "CancellingSink": 1}[sink]
+    assert _read(tmp_path, "summary.json")["end"]["exit_status"] == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "message", "count"),
+    [
+        ("NoConstructor", "RuntimeError: no constructor", 0),
+        ("NoTracks", "RuntimeError: no tracks", 0),
+        ("SelfCancelling", "RuntimeError: it cancelled itself", 10),
+        ("Exiting", "RuntimeError: SystemExit: 7", 10),
+        ("TimelessSource", "ValueError: a unit at the time nan", 10),
+    ],
+)
+def test_a_source_that_fails_anywhere_is_status_3(tmp_path: Path, source: str, message: str, count: int) -> None:
+    """In its constructor, its tracks, its stream, whatever it raises: one line, all records, the summary."""
+    outcome, records = _execute(tmp_path, _yaml(f"{source}'", "Counting'"))
+    assert outcome.exit_status == 3
+    assert (outcome.error or "").startswith(f"source {_HERE}:{source}: failed: {message}")
+    assert len(records) == count
+    assert _read(tmp_path, "summary.json")["pictures"] == count
+    assert _read(tmp_path, "run.json")["end"]["exit_status"] == 3
+
+
+def test_a_source_that_falls_silent_before_the_time_is_up_is_lost(tmp_path: Path) -> None:
+    """Time goes on without it, but that is no good end: status 3, a gap as an incident, and coverage below one."""
+    outcome, _ = _execute(tmp_path, _yaml("DyingSource'", "Counting'", run="{duration_s: 4}"))
+    assert outcome.exit_status == 3
+    assert "lost: nothing came in the last" in (outcome.error or "")
+    assert outcome.summary["incidents"]["no_picture"] == 1
+    assert outcome.summary["pictures_missing"] == pytest.approx(150, abs=25)
+    assert outcome.summary["metrics"]["counting.value"]["coverage"] == pytest.approx(0.25, abs=0.05)
+
+
+def test_a_stall_is_an_incident_and_lowers_coverage(tmp_path: Path) -> None:
+    """Pictures that did not come count as not measured, about as many as there would have been."""
+    outcome, records = _execute(tmp_path, _yaml("StallingSource'", "Counting'"))
+    assert outcome.exit_status == 0
+    incidents = [json.loads(line) for line in (tmp_path / "out" / "incidents.jsonl").read_text().splitlines()]
+    (gap,) = [incident for incident in incidents if incident["kind"] == "no_picture"]
+    assert gap["cause"] == "unknown"
+    assert (gap["start_s"], gap["end_s"]) == (pytest.approx(0.98, abs=0.03), pytest.approx(2.0, abs=0.03))
+    assert outcome.summary["pictures_missing"] == pytest.approx(50, abs=5)
+    assert outcome.summary["metrics"]["counting.value"]["coverage"] == pytest.approx(2 / 3, abs=0.04)
+    assert sum(record["index"] is None for record in records) >= 4
+
+
+def test_what_no_metric_bears_is_an_error_of_the_frame(tmp_path: Path) -> None:
+    """Values beyond all bounds cost their frame; the summary is written."""
+    outcome, records = _execute(tmp_path, _yaml("CountSource'", "OutOfRange'"))
+    assert outcome.exit_status == 0
+    assert "lies outside its range" in records[0]["errors"]["out_of_range"]
+    assert records[1]["out_of_range"]["value"] == 1e15
+    assert "OverflowError" in records[2]["errors"]["out_of_range"]
+    assert outcome.summary["metrics"]["out_of_range.value"]["max"] == 1e15
+
+
+def test_what_a_processor_cancels_is_its_own_frame(tmp_path: Path) -> None:
+    """An awaited processor that raises CancelledError ends nothing but that call."""
+    outcome, records = _execute(tmp_path, _yaml("CountSource'", "AsyncCancelling', at: 3"))
+    assert outcome.exit_status == 0
+    assert len(records) == 10
+    assert "CancelledError" in records[3]["errors"]["async_cancelling"]
+
+
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_interruption_while_processors_are_set_up(tmp_path: Path, placement: str) -> None:
+    """A model that takes long to load is not waited for, and no process stays."""
+    run = _prepared(tmp_path, _yaml("CountSource'", f"SlowSetup', seconds: 2, placement: {placement}"))
+
+    async def scenario() -> tuple[Outcome, float]:
+        executing = asyncio.create_task(run.execute())
+        await asyncio.sleep(0.5)
+        begun = asyncio.get_running_loop().time()
+        run.stop()
+        return await executing, asyncio.get_running_loop().time() - begun
+
+    outcome, took_s = asyncio.run(scenario())
+    assert outcome.exit_status == 130
+    assert took_s < 1.2
+
+
+def test_interruption_while_a_processor_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long its time limit, a call under way is given up after a moment of grace."""
+    monkeypatch.setattr(runner, "_GRACE_S", 0.3)
+    hanging = "Hanging', at: 1, timeout_s: 300, placement: process"
+    run = _prepared(tmp_path, _yaml("EndlessSource'", hanging, "Counting', name: other"))
+
+    async def scenario() -> Outcome:
+        executing = asyncio.create_task(run.execute())
+        while run.summary.frames < 1:  # noqa: ASYNC110 - watched from outside, as the terminal does
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        run.stop()
+        return await asyncio.wait_for(executing, 15)
+
+    assert asyncio.run(scenario()).exit_status == 130
+
+
+def test_nothing_is_called_after_a_sink_has_failed(tmp_path: Path, running_commands: Callable[[], list[str]]) -> None:
+    """What was under way is ended and awaited: no task, and no worker process, is left."""
+    sinks = f"[{{use: '{_HERE}:FullSink'}}]"
+    run = _prepared(tmp_path, _yaml("EndlessSource'", "Counting', placement: process", sinks=sinks))
+
+    async def scenario() -> Outcome:
+        outcome = await run.execute()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+        return outcome
+
+    assert asyncio.run(scenario()).exit_status == 2
+    assert not [command for command in running_commands() if "vision.remote" in command]
 
 
 def test_a_real_limit_on_file_sizes(tmp_path: Path) -> None:
@@ -247,7 +369,7 @@ def test_a_real_limit_on_file_sizes(tmp_path: Path) -> None:
     assert outcome.exit_status == 2
     assert "cannot be written: File too large" in (outcome.error or "")
     lines = (tmp_path / "out" / "frames.jsonl").read_text().splitlines()
-    assert [json.loads(line)["index"] for line in lines[:-1]] == list(range(len(lines) - 1))
+    assert [json.loads(line)["index"] for line in lines] == list(range(len(lines)))
 
 
 def test_folders_that_cannot_be_used(tmp_path: Path) -> None:

@@ -25,6 +25,18 @@ class _OutOfRange(Processor[_Share]):
         return _Share(1.5)
 
 
+class _BrokenByReset(Processor[_Share]):
+    """Does not survive a reset."""
+
+    def process(self, frame: Frame) -> _Share | None:
+        return _Share(self.value)
+
+    value = 0.5
+
+    def reset(self, reason: str) -> None:
+        del type(self).value
+
+
 class _Undescribed(Processor[_Share]):
     def process(self, frame: Frame) -> _Share | None:
         return None
@@ -34,13 +46,15 @@ def test_a_good_processor_passes() -> None:
     """Its results come back, one per frame, with the options given."""
     results = check_processor(troublesome.Counting, options={"at": 1})
     assert [getattr(result, "value", None) for result in results] == list(range(10))
-    assert len(check_processor(troublesome.Listening)) == 10
+    assert len(check_processor(troublesome.Listening)) == 11, "one that listens gets a frame without a picture too"
 
 
 def test_what_is_broken_is_said() -> None:
     """Out of range, no docstring, an exception, a wrong type."""
-    with pytest.raises(AssertionError, match=r"value = 1.5 is above its range"):
+    with pytest.raises(ValueError, match=r"value = 1.5 lies outside its range"):
         check_processor(_OutOfRange)
+    with pytest.raises(AttributeError, match="value"):
+        check_processor(_BrokenByReset)
     with pytest.raises(AssertionError, match=r"has no docstring"):
         check_processor(_Undescribed)
     with pytest.raises(ValueError, match="of no"):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests import troublesome
+from vision import remote as remote_module
 from vision.frame import Frame, Picture
 from vision.processor import StreamInfo
 from vision.remote import RemoteError, RemoteProcessor
@@ -152,11 +154,72 @@ def test_no_child_outlives_its_parent() -> None:
 
 
 def test_closing_ends_the_process() -> None:
-    """After close there is no process, also when it was closed before it was used."""
+    """After close there is no process, and none is started again."""
+    unused = RemoteProcessor(troublesome.Counting, _options(), "c", 5, 30)
+    unused.close()
     remote = RemoteProcessor(troublesome.Counting, _options(), "c", 5, 30)
-    remote.close()
     remote.setup(_INFO)
     assert remote._child is not None
     process = remote._child._process
     remote.close()
     assert process.returncode == 0
+    with pytest.raises(RemoteError, match="it was closed"):
+        remote.process(make_frame())
+
+
+def test_a_close_that_hangs_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the processor's own time limit is, closing is bounded and the process is gone."""
+    monkeypatch.setattr(remote_module, "CLOSE_S", 0.3)
+    remote = RemoteProcessor(troublesome.HangingClose, _options(), "c", 300, 30)
+    remote.setup(_INFO)
+    assert remote._child is not None
+    with pytest.raises(RemoteError, match="no answer"):
+        remote.close()
+    assert remote._child._process.returncode == -signal.SIGKILL
+
+
+def test_a_restart_that_fails_does_not_measure() -> None:
+    """An instance whose setup failed is never asked; each call tries a new one."""
+    options = _options(at=1)
+    mark = Path(tempfile.gettempdir()) / f"vision-test-{os.getpid()}"
+    mark.unlink(missing_ok=True)
+    found = asyncio.run(_run(worker_for(troublesome.DyingOnceSetUp, options, "process", "c", 5), _frames(4)))
+    assert found[0].value == 0
+    assert [str(error) for error in found[2:]] == ["RuntimeError: set up once already"] * 2
+    mark.unlink()
+
+
+def test_what_cannot_be_sent_is_an_error_of_the_frame() -> None:
+    """A result that cannot be pickled costs its frame, not the process."""
+    found = asyncio.run(_run(worker_for(troublesome.Unsendable, _options(at=1), "process", "c", 5), _frames(3)))
+    assert "its result cannot be sent" in str(found[1])
+    assert found[2].value == 2
+
+
+@pytest.mark.parametrize("error", ["SystemExit", "KeyboardInterrupt", "StopIteration", "CancelledError"])
+def test_what_is_no_ordinary_error_stays_one_of_the_frame(error: str) -> None:
+    """Neither thread nor run ends by what a plugin raises, whatever that is; it is not taken for a hang."""
+    for placement in ("thread", "process"):
+        worker = worker_for(troublesome.RaisingAnything, troublesome.AnythingOptions(error=error), placement, "c", 2)
+        found = asyncio.run(_run(worker, _frames(3)))
+        assert error in str(found[1])
+        assert not isinstance(found[1], ProcessorHungError)
+        assert found[2].value == 2
+
+
+def test_abandoning_does_not_wait() -> None:
+    """A child that hangs is killed at once, and its thread ends."""
+
+    async def scenario() -> float:
+        worker = worker_for(troublesome.Hanging, _options(at=0), "process", "c", 300)
+        await worker.setup(_INFO)
+        hanging = asyncio.create_task(worker.process(make_frame(), ()))
+        await asyncio.sleep(0.2)
+        begun = time.monotonic()
+        worker.abandon()
+        with pytest.raises((RemoteError, ProcessorHungError)):
+            await hanging
+        await worker.close()
+        return time.monotonic() - begun
+
+    assert asyncio.run(scenario()) < 5

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from vision.connectors.base import Connector
@@ -95,6 +97,66 @@ class Printing(Counting):
     def process(self, frame: Frame) -> Number | None:
         print("noise " * 100, flush=True)  # noqa: T201
         return super().process(frame)
+
+
+class AnythingOptions(CountOptions):
+    """What to raise."""
+
+    error: str = "SystemExit"
+
+
+class RaisingAnything(Counting):
+    """Raises on the second frame what a plugin should not."""
+
+    Options = AnythingOptions
+
+    def process(self, frame: Frame) -> Number | None:
+        if frame.index == 1:
+            kinds = (SystemExit, KeyboardInterrupt, StopIteration, asyncio.CancelledError)
+            raise next(kind for kind in kinds if kind.__name__ == self.options.error)
+        return super().process(frame)
+
+
+class AsyncCancelling(Counting):
+    """Awaited, and cancels itself on the frame `at`."""
+
+    async def process(self, frame: Frame) -> Number | None:  # type: ignore[override]
+        if frame.index == self.options.at:
+            raise asyncio.CancelledError
+        return super().process(frame)
+
+
+class HangingClose(Counting):
+    """Does not come back from close."""
+
+    def close(self) -> None:
+        time.sleep(self.options.seconds)
+
+
+class DyingOnceSetUp(Dying):
+    """Dies, and cannot be set up a second time by the same parent."""
+
+    def setup(self, info: StreamInfo) -> None:
+        mark = Path(tempfile.gettempdir()) / f"vision-test-{os.getppid()}"
+        if mark.exists():
+            raise RuntimeError("set up once already")
+        mark.touch()
+
+
+class Unsendable(Counting):
+    """Gives a result with something in it that cannot be pickled."""
+
+    def process(self, frame: Frame) -> Number | None:
+        if frame.index == self.options.at:
+            return Number((lambda: 1), False)  # type: ignore[arg-type]
+        return super().process(frame)
+
+
+class SlowSetup(Counting):
+    """Takes long to be set up."""
+
+    def setup(self, info: StreamInfo) -> None:
+        time.sleep(self.options.seconds)
 
 
 class NoSetup(Counting):
@@ -240,6 +302,105 @@ class SoundSource(CountSource):
         for block in range(self.options.pictures):
             await intake.put(DecodedSound(block / 10, intake.now_s(), silence, 16_000))
         return "all sent"
+
+
+class NoConstructor(CountSource):
+    """Cannot be made."""
+
+    def __init__(self, options: Any, context: Any) -> None:
+        raise RuntimeError("no constructor")
+
+
+class NoTracks(CountSource):
+    """Cannot say its tracks."""
+
+    def tracks(self) -> tuple[Any, ...]:
+        raise RuntimeError("no tracks")
+
+
+class SelfCancelling(CountSource):
+    """Cancels itself after its pictures."""
+
+    async def stream(self, intake: Intake) -> str:
+        await super().stream(intake)
+        raise asyncio.CancelledError
+
+
+class Exiting(CountSource):
+    """Calls sys.exit after its pictures."""
+
+    async def stream(self, intake: Intake) -> str:
+        await super().stream(intake)
+        raise SystemExit(7)
+
+
+class TimelessSource(CountSource):
+    """Gives a picture at no time."""
+
+    async def stream(self, intake: Intake) -> str:
+        intake.facts |= {"odd": float("nan"), "thing": object()}
+        await super().stream(intake)
+        await intake.put(DecodedPicture(float("nan"), 0.0, make_picture()))
+        return "never"
+
+
+class DyingSource(EndlessSource):
+    """Live; falls silent after a second and stays so."""
+
+    async def stream(self, intake: Intake) -> str:
+        for index in range(50):
+            await intake.put(DecodedPicture(index / 50, intake.now_s(), make_picture(index % 200)))
+            await asyncio.sleep(0.02)
+        await asyncio.Event().wait()
+        return "never"
+
+
+class StallingSource(EndlessSource):
+    """Live; sends nothing for a second in the middle, and then goes on where it would be."""
+
+    async def stream(self, intake: Intake) -> str:
+        started_s = intake.now_s()
+        for index in range(150):
+            if 50 <= index < 100:
+                continue
+            await asyncio.sleep(max(0.0, started_s + index / 50 - intake.now_s()))
+            await intake.put(DecodedPicture(index / 50, intake.now_s(), make_picture(index % 200)))
+        return "all sent"
+
+
+class OutOfRange(Counting):
+    """Says more than any metric bears."""
+
+    def process(self, frame: Frame) -> Number | None:
+        values = (1e200, float(10**15), 10**400)
+        return Number(values[(frame.index or 0) % 3], False)
+
+
+class NoOpenSink(Sink):
+    """Cannot be opened."""
+
+    def open(self) -> None:
+        raise RuntimeError("no open")
+
+    def write(self, record: Record) -> None:
+        """Never called."""
+
+
+class NoCloseSink(Sink):
+    """Has not written what it kept, when it is closed."""
+
+    def write(self, record: Record) -> None:
+        """Keep it."""
+
+    def close(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
+class CancellingSink(Sink):
+    """Raises what is no ordinary exception."""
+
+    def write(self, record: Record) -> None:
+        raise asyncio.CancelledError
 
 
 class FullSink(Sink):

@@ -15,7 +15,8 @@ __all__ = ["Aligner", "SoundBuffer", "TimedPicture"]
 _TOLERANCE_S = 0.002  # rounding in containers and RTP clocks; less than this is no gap
 _LONGEST_FILL_S = 5.0  # a longer hole is a restart of the source, not missing samples
 _REORDER_S = 1.0  # in a file, a decoder may hold pictures back that belong before the newest sound
-_MOST_PENDING = 300  # pictures held for their sound; a file whose sound comes last must not fill the memory
+_MOST_PENDING = 60  # pictures of a file held for their sound; more would fill the memory
+_MOST_BEHIND = 25  # blocks in a row that lie far in the past: the sound has begun anew there
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,17 @@ class SoundBuffer:
         self._chunks: deque[Samples] = deque()
         self._missing: list[tuple[int, int]] = []  # absolute first sample, count
         self._begin = self._end = 0  # absolute sample positions
+        self._behind = 0  # blocks in a row that were passed over
 
     @property
     def end_s(self) -> float:
         """Media time up to which samples are known."""
         return self._end / self.rate_hz if self.rate_hz else float("-inf")
+
+    @property
+    def begin_s(self) -> float:
+        """Media time of the first sample that is there."""
+        return self._begin / self.rate_hz if self.rate_hz else float("inf")
 
     def push(self, start_s: float, samples: Samples, rate_hz: int) -> None:
         """Add a block; `samples` is `(N,) float32` mono, its first one sounds at `start_s`."""
@@ -54,9 +61,11 @@ class SoundBuffer:
         if rate_hz != self.rate_hz:
             self._restart(start, rate_hz)
         hole = start - self._end
+        if hole < -_LONGEST_FILL_S * rate_hz and self._behind < _MOST_BEHIND:
+            self._behind += 1
+            return
+        self._behind = 0
         if abs(hole) > _LONGEST_FILL_S * rate_hz:
-            if hole < 0:
-                return
             self._restart(start, rate_hz)
         elif hole > _TOLERANCE_S * rate_hz:
             self._missing.append((self._end, hole))
@@ -108,8 +117,8 @@ class SoundBuffer:
 class Aligner:
     """Turns pictures and samples on the media clock into frames; synchronous, time is given to it.
 
-    A picture waits until its sound is complete, at most `deadline_s` on the scale of `now_s`; sound that comes
-    later goes to the next frame. When no picture has come for `tick_s`, a frame without one carries the sound; polled
+    A picture waits until its sound is complete, at most `deadline_s` on the scale of `now_s` (in a file: until sixty
+    wait); sound that comes later goes to the next frame. After such a picture none waits until sound comes again. When no picture has come for `tick_s`, a frame without one carries the sound; polled
     often, that is more than five times a second.
 
     :param expects_sound: pictures wait for sound before any has come.
@@ -117,7 +126,7 @@ class Aligner:
     """
 
     def __init__(self, *, live: bool, expects_sound: bool, deadline_s: float = 0.3, tick_s: float = 0.15) -> None:
-        self._live, self._expects_sound = live, expects_sound
+        self._live, self._waits = live, expects_sound
         self._deadline_s, self._tick_s = deadline_s, tick_s
         self._pending: deque[TimedPicture] = deque()
         self._sound = SoundBuffer()
@@ -132,6 +141,7 @@ class Aligner:
 
     def push_sound(self, start_s: float, samples: Samples, rate_hz: int) -> None:
         """Add a block of samples, see `SoundBuffer.push`."""
+        self._waits = True
         self._sound.push(start_s, samples, rate_hz)
 
     def end(self) -> None:
@@ -146,11 +156,11 @@ class Aligner:
             yield from self._without_picture(now_s, clock)
 
     def _complete(self, picture: TimedPicture, now_s: float) -> bool:
-        if self._ended or not self._expects_sound or self._sound.end_s >= picture.time_s:
+        if self._ended or not self._waits or self._sound.end_s >= picture.time_s:
             return True
-        if self._live:
-            return now_s - picture.arrival_s >= self._deadline_s
-        return len(self._pending) > _MOST_PENDING
+        overdue = now_s - picture.arrival_s >= self._deadline_s if self._live else len(self._pending) > _MOST_PENDING
+        self._waits = not overdue
+        return overdue
 
     def _emit(self, timed: TimedPicture, now_s: float) -> Frame:
         self._last_time_s, self._last_emit_s = timed.time_s, now_s
@@ -175,6 +185,8 @@ class Aligner:
                 yield self._bare(self._stalled_until_s(now_s - self._last_emit_s), now_s, clock)
             return
         slack_s = 0.0 if self._ended else _REORDER_S
+        # sound that begins long after the last picture is a jump in the file's time, not a gap to fill
+        self._last_time_s = max(self._last_time_s, min(self._sound.begin_s, self._sound.end_s))
         while self._sound.end_s - slack_s >= self._last_time_s + self._tick_s:
             yield self._bare(self._last_time_s + self._tick_s, now_s, clock)
         if self._ended and self._sound.end_s > self._last_time_s:

@@ -18,6 +18,7 @@ from vision.frame import ClockQuality
 __all__ = ["ArrivalClock", "FileClock", "MediaClock", "Track"]
 
 Track = Literal["picture", "sound"]
+_JUMP_S = 5.0
 _WINDOW, _EVERY = 250, 25  # packets whose unevenness counts; it is computed for each of the first, then seldom
 
 
@@ -74,6 +75,7 @@ class FileClock(MediaClock):
 class ArrivalClock(MediaClock):
     """Relates the tracks by when they arrive: the least delayed packets of both are taken to be simultaneous.
 
+    A track whose time jumps by more than 5 s against its arrival has begun anew, and goes on where it arrives.
     The relation is settled `settle_s` after both tracks have begun (or `patience_s` after the first of them has,
     if the other does not come) and then kept, so that time runs evenly. What later packets say differently, and
     how unevenly they come, is the stated error. Delays on the sender's side are not seen by any such clock.
@@ -83,21 +85,34 @@ class ArrivalClock(MediaClock):
         self._tracks = frozenset(tracks)
         self._settle_s, self._patience_s = settle_s, patience_s
         self._first: dict[Track, tuple[float, float]] = {}  # track time, arrival
-        self._delay: dict[Track, float] = {}  # least (arrival - track time) so far
-        self._excess: dict[Track, deque[float]] = {}
+        self._delays: dict[Track, deque[float]] = {}  # arrival - track time of the newest packets
+        self._spread: dict[Track, tuple[float, float]] = {}  # the least of them, and how uneven they are
         self._observed: dict[Track, int] = {}
-        self._uneven_s: dict[Track, float] = {}
         self._origin: dict[Track, float] | None = None
 
     def observe(self, track: Track, track_s: float, arrival_s: float) -> None:
-        self._first.setdefault(track, (track_s, arrival_s))
+        delays = self._delays.setdefault(track, deque(maxlen=_WINDOW))
         delay = arrival_s - track_s
-        self._delay[track] = min(self._delay.get(track, delay), delay)
-        excess = self._excess.setdefault(track, deque(maxlen=_WINDOW))
-        excess.append(delay - self._delay[track])
+        if delays and abs(delay - delays[-1]) > _JUMP_S:
+            self._begin_anew(track, delay - delays[-1])
+        self._first.setdefault(track, (track_s, arrival_s))
+        delays.append(delay)
         self._observed[track] = seen = self._observed.get(track, 0) + 1
         if seen <= _EVERY or seen % _EVERY == 0:  # a percentile for each packet would cost more than its decoding
-            self._uneven_s[track] = float(np.percentile(excess, 95))
+            least = min(delays)
+            self._spread[track] = (least, float(np.percentile(delays, 95)) - least)
+
+    def _begin_anew(self, track: Track, jump_s: float) -> None:
+        """The source counts anew (a restart): go on where the packets arrive."""
+        self._delays[track].clear()
+        if track in self._first:
+            track_s, arrival_s = self._first[track]
+            self._first[track] = (track_s - jump_s, arrival_s)
+        if track in self._spread:
+            least, uneven = self._spread[track]
+            self._spread[track] = (least + jump_s, uneven)
+        if self._origin is not None and track in self._origin:
+            self._origin[track] -= jump_s
 
     def ready(self, now_s: float) -> bool:
         if self._origin is None and self._first and now_s >= self._due_s():
@@ -113,23 +128,23 @@ class ArrivalClock(MediaClock):
     def settle(self) -> None:
         if self._origin is None and self._first:
             zero: Track = "picture" if "picture" in self._first else "sound"
-            zero_s = self._first[zero][0] + self._delay[zero]
-            self._origin = {track: zero_s - delay for track, delay in self._delay.items()}
+            zero_s = self._first[zero][0] + self._spread[zero][0]
+            self._origin = {track: zero_s - least for track, (least, _) in self._spread.items()}
 
     def media_from_track(self, track: Track, track_s: float) -> float:
         if self._origin is None:
             raise RuntimeError("the clock is not ready")
         if track not in self._origin:  # began after the clock had settled
             reference = next(iter(self._origin))
-            zero_s = self._origin[reference] + self._delay[reference]
-            self._origin[track] = zero_s - self._delay[track]
+            zero_s = self._origin[reference] + self._spread[reference][0]
+            self._origin[track] = zero_s - self._spread[track][0]
         return track_s - self._origin[track]
 
     @property
     def quality(self) -> ClockQuality:
         if self._origin is None or len(self._origin) < 2:
             return ClockQuality("arrival", None)
-        zero_s = [self._origin[track] + self._delay[track] for track in self._origin]
+        zero_s = [self._origin[track] + self._spread[track][0] for track in self._origin]
         moved_s = abs(zero_s[0] - zero_s[1])
-        uneven_s = sum(self._uneven_s[track] for track in self._origin)
+        uneven_s = sum(self._spread[track][1] for track in self._origin)
         return ClockQuality("arrival", round(1000 * (moved_s + uneven_s), 1))

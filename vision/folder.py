@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib.metadata
 import json
+import math
 import os
 import platform
 from collections.abc import Mapping
@@ -16,7 +19,7 @@ from vision.errors import ConfigError, OutputError
 from vision.incidents import Incident
 from vision.redaction import redacted
 
-__all__ = ["RunFolder", "default_folder"]
+__all__ = ["RunFolder", "cannot_write", "default_folder", "reason_of"]
 
 _PACKAGES = ("avatar-vision", "aiortc", "av", "mediapipe", "numpy", "opencv-contrib-python")
 
@@ -56,7 +59,7 @@ class RunFolder:
 
     def write_run(self, facts: Mapping[str, Any]) -> None:
         """Write run.json anew, with what is known by now; secrets are hidden."""
-        self._run |= redacted(facts)
+        self._run |= redacted(_plain(facts))
         self._write("run.json", self._run)
 
     def add_incident(self, incident: Incident) -> None:
@@ -71,8 +74,11 @@ class RunFolder:
         self._write("summary.json", summary)
 
     def close(self) -> None:
-        """Close what is open."""
-        self._incidents.close()
+        """Close incidents.jsonl."""
+        try:
+            self._incidents.close()
+        except OSError as error:
+            raise cannot_write(self.path / "incidents.jsonl", error) from error
 
     def _write(self, name: str, data: Mapping[str, Any]) -> None:
         path, partial = self.path / name, self.path / f".{name}.partial"
@@ -80,12 +86,31 @@ class RunFolder:
             partial.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
             partial.replace(path)  # a crash leaves the old file or the new one, never half of one
         except OSError as error:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
             raise cannot_write(path, error) from error
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
     """One line on a file or folder that cannot be written."""
-    return OutputError(f"{path}: cannot be written: {error.strerror or error}; free some space or give another --out")
+    return OutputError(f"{path}: cannot be written: {reason_of(error)}")
+
+
+def reason_of(error: OSError) -> str:
+    """What the system says, and what to do about it."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return f"{error.strerror or error}; {'free some space, or ' if full else ''}give another --out"
+
+
+def _plain(data: Any) -> Any:
+    """As JSON can hold it: a connector's facts may be anything."""
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(item) for item in data]
+    if isinstance(data, float):
+        return data if math.isfinite(data) else None
+    return data if data is None or isinstance(data, bool | int | str) else str(data)
 
 
 def _versions() -> dict[str, str | None]:

@@ -170,7 +170,7 @@ class Frame:
     def picture(self) -> Picture:
         """The picture.
 
-        :raises ValueError: when the frame has none; a processor that `reads` pictures is never called with such.
+        :raises ValueError: when the frame has none; a processor that reads `PICTURE` alone is not called with such.
         """
         if self.maybe_picture is None:
             raise ValueError(f"the frame at {self.time_s:.3f} s has no picture")

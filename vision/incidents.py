@@ -11,12 +11,14 @@ from vision.result import IncidentRule, MetricInfo
 
 __all__ = ["Incident", "IncidentTracker"]
 
+_ROUNDING_S = 1e-6  # times are floats: three pictures at 30 fps are a tenth of a second, and no less
+
 
 @dataclass(frozen=True, slots=True)
 class Incident:
     """A stretch of the run, `[start_s, end_s)` on the media clock.
 
-    :ivar cause: whose fault it is; `rendered`: the pictures came, and showed this.
+    :ivar cause: whose fault it is; `rendered`: the pictures came, and showed this; `unknown`.
     :ivar evidence: the metric it was seen in, and on how many pictures.
     """
 
@@ -77,7 +79,7 @@ class IncidentTracker:
 
 
 def _incident(key: tuple[str, str], rule: IncidentRule, stretch: _Open, end_s: float) -> Iterator[Incident]:
-    if end_s - stretch.start_s >= rule.min_s:
+    if end_s - stretch.start_s >= rule.min_s - _ROUNDING_S:
         evidence = {"metric": ".".join(key), "value": rule.when, "pictures": stretch.pictures}
         start_s, end_s = round(stretch.start_s, 6), round(end_s, 6)
         yield Incident(rule.kind, rule.cause, start_s, end_s, rule.severity, evidence)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -68,12 +69,21 @@ class Intake:
         self._held: list[DecodedPicture | DecodedSound] = []
         self._turn = asyncio.Lock()
 
+    def silent_s(self) -> float:
+        """For how long nothing has come."""
+        return self.now_s() - (self.last_media_s or 0.0)
+
     def now_s(self) -> float:
         """Seconds since the intake was made, the scale of arrivals; may be called from any thread."""
         return self._now() - self._started_s
 
     async def put(self, unit: DecodedPicture | DecodedSound) -> None:
-        """Hand in a picture or a block of samples; waits where the queue's policy is to wait."""
+        """Hand in a picture or a block of samples; waits where the queue's policy is to wait.
+
+        :raises ValueError: when its times are no numbers.
+        """
+        if not (math.isfinite(unit.track_s) and math.isfinite(unit.arrival_s)):
+            raise ValueError(f"a unit at the time {unit.track_s} that arrived at {unit.arrival_s}")
         self.last_media_s = self.now_s()
         track: Track = "picture" if isinstance(unit, DecodedPicture) else "sound"
         self._clock.observe(track, unit.track_s, unit.arrival_s)

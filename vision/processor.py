@@ -25,11 +25,15 @@ ResetReason = Literal["reconnect", "resolution", "clock"]
 class Options(BaseModel):
     """Base of a plugin's options: keys that are not declared are errors; give every field a description."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Reads(enum.Flag):
-    """What a processor looks at; it is called for the frames that have it."""
+    """What a processor looks at, and so which frames it is called with.
+
+    `PICTURE`: those that have a picture. `SOUND` and `BOTH`: all of them, so that sound is heard whole; where the
+    stream stalls, or has no pictures, they come without one (`frame.maybe_picture` is `None`).
+    """
 
     PICTURE = enum.auto()
     SOUND = enum.auto()
@@ -41,12 +45,9 @@ class StreamInfo:
     """What is known of the stream when processors are set up.
 
     :ivar live: the source cannot wait; what is not taken in time is lost.
-    :ivar has_sound: `None` where it is not known yet.
     """
 
     live: bool
-    has_picture: bool = True
-    has_sound: bool | None = None
 
 
 class Processor(Generic[R]):
@@ -58,7 +59,7 @@ class Processor(Generic[R]):
 
     :cvar Options: pydantic model of the options that YAML may give.
     :cvar needs: the result types that `process` gets as further arguments.
-    :cvar reads: which frames it is called with: those with a picture (default), or all that have sound too.
+    :cvar reads: which frames it is called with: those with a picture (default), or all of them.
     :cvar known_models: all model files that any options may lead to, for `vision models`.
     :cvar placement: `thread`, or `process` for a process of its own, which may crash or hang without harm.
     :cvar timeout_s: how long one call may take before it counts as hung.

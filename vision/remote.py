@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import math
 import mmap
 import os
 import pickle
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +28,14 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from vision.children import child_environment, python_command
 from vision.errors import one_line
 from vision.frame import Frame, Picture
 from vision.processor import Processor, ResetReason, StreamInfo
 
-__all__ = ["RemoteError", "RemoteProcessor", "main"]
+__all__ = ["CLOSE_S", "RemoteError", "RemoteProcessor", "main"]
 
+CLOSE_S = 3.0  # how long a processor may take to close in its process
 _LENGTH = struct.Struct("<Q")
 _SHARED_FOLDER = Path("/dev/shm")
 
@@ -68,7 +72,7 @@ class _Geometry:
 class RemoteProcessor(Processor[Any]):
     """Stands in for a processor that runs in a child process; calls block until the child has answered.
 
-    A child that dies or exceeds `timeout_s` is replaced on the next call.
+    A child that dies or exceeds `timeout_s` is replaced on the next call, but for after `close`.
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class RemoteProcessor(Processor[Any]):
         self._name, self._limit_s, self._setup_s = name, timeout_s, setup_s
         self._child: _Child | None = None
         self._info: StreamInfo | None = None
+        self._closed = False
 
     def setup(self, info: StreamInfo) -> None:
         self._info = info
@@ -91,8 +96,15 @@ class RemoteProcessor(Processor[Any]):
         self._running().call("reset", reason, self._limit_s)
 
     def close(self) -> None:
+        self._closed = True
         if self._child is not None:
-            self._child.close(self._limit_s)
+            self._child.close(min(self._limit_s, CLOSE_S))
+
+    def kill(self) -> None:
+        """End the child at once, from any thread; the call that is under way fails, and there is no other child."""
+        self._closed = True
+        if self._child is not None:
+            self._child.kill()
 
     def _running(self) -> _Child:
         if self._child is None or self._child.dead:
@@ -100,9 +112,48 @@ class RemoteProcessor(Processor[Any]):
         return self._child
 
     def _start(self) -> _Child:
+        if self._closed:
+            raise RemoteError("it was closed")
         child = self._child = _Child(self._name)
-        child.call("setup", (sys.path, self._described, self._info), self._setup_s)
+        if self._closed:  # killed from another thread meanwhile
+            child.kill()
+        try:
+            child.call("setup", (sys.path, self._described, self._info), self._setup_s)
+        except RemoteError:
+            child.end()  # an instance that could not be set up must not measure
+            raise
         return child
+
+
+class _Watchdog:
+    """Kills a process when a call takes too long; one thread for all calls, which looks ten times a second."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        self._until_s = math.inf
+        self._ended = threading.Event()
+        self.has_bitten = False
+        threading.Thread(target=self._watch, name="watchdog", daemon=True).start()
+
+    @contextlib.contextmanager
+    def limit(self, seconds: float) -> Iterator[None]:
+        """For the length of the block, a limit in seconds."""
+        self._until_s = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._until_s = math.inf
+
+    def end(self) -> None:
+        """Let the thread go."""
+        self._ended.set()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(0.1):
+            if time.monotonic() > self._until_s:
+                self.has_bitten = True
+                self._process.kill()
+                return
 
 
 class _Child:
@@ -112,13 +163,14 @@ class _Child:
         self._name = name
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from vision.remote import main; main()"],
+            python_command("-c", "from vision.remote import main; main()"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env=child_environment(),
             start_new_session=True,  # Ctrl-C is for the run, which then ends its children itself
         )
+        self._watchdog = _Watchdog(self._process)
         self._memory: mmap.mmap | None = None
         self._geometry: _Geometry | None = None
         self._last_words = ""
@@ -129,19 +181,21 @@ class _Child:
 
         :raises RemoteError: when the child raised, died, or did not answer in `timeout_s`.
         """
+        if self.dead:
+            raise RemoteError(self._obituary())
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        overdue = threading.Timer(timeout_s, self._process.kill)
-        overdue.start()
+        message = _packed((kind, argument))  # what cannot be pickled leaves the child alone
         try:
-            _send(self._process.stdin, (kind, argument))
-            ok, value = _receive(self._process.stdout)
-        except (EOFError, OSError, pickle.PickleError) as error:
-            hung = not overdue.is_alive()
-            self._end()
-            raise RemoteError(f"no answer in {timeout_s:g} s" if hung else self._obituary()) from error
-        finally:
-            overdue.cancel()
+            with self._watchdog.limit(timeout_s):
+                self._process.stdin.write(message)
+                self._process.stdin.flush()
+                ok, value = _receive(self._process.stdout)
+        except (EOFError, OSError, ValueError, pickle.PickleError) as error:
+            self.end()
+            raise RemoteError(
+                f"no answer in {timeout_s:g} s" if self._watchdog.has_bitten else self._obituary()
+            ) from error
         if not ok:
             raise RemoteError(value)
         return value
@@ -159,32 +213,18 @@ class _Child:
             if not self.dead:
                 self.call("close", None, timeout_s)
         finally:
-            self._end()
+            self.end()
 
-    def _share(self, picture: Picture, timeout_s: float) -> None:
-        geometry = _Geometry(picture.width, picture.height, picture.full_range)
-        if self._memory is None or geometry != self._geometry:
-            self._memory, self._geometry = self._new_memory(geometry, timeout_s), geometry
-        for shared, plane in zip(geometry.planes(self._memory), picture.planes, strict=True):
-            shared[:] = plane
+    def kill(self) -> None:
+        """End the process at once; whoever waits for its answer tidies up."""
+        self._process.kill()
 
-    def _new_memory(self, geometry: _Geometry, timeout_s: float) -> mmap.mmap:
-        folder = _SHARED_FOLDER if _SHARED_FOLDER.is_dir() else None
-        with tempfile.NamedTemporaryFile(dir=folder, prefix="vision-") as file:
-            file.truncate(geometry.size)
-            memory = mmap.mmap(file.fileno(), geometry.size)
-            self.call("map", (file.name, geometry), timeout_s)
-        return memory
-
-    def _obituary(self) -> str:
-        code = self._process.returncode
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
-        return f"its process {how}" + (f" ({self._last_words})" if self._last_words else "")
-
-    def _end(self) -> None:
+    def end(self) -> None:
+        """End the process, and tidy up after it."""
         if self.dead:
             return
         self.dead = True
+        self._watchdog.end()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(OSError):
@@ -200,11 +240,31 @@ class _Child:
         self._last_words = said[-1].strip()[:200] if said else ""
         self._stderr.close()
 
+    def _share(self, picture: Picture, timeout_s: float) -> None:
+        geometry = _Geometry(picture.width, picture.height, picture.full_range)
+        if self._memory is None or geometry != self._geometry:
+            self._memory, self._geometry = self._new_memory(geometry, timeout_s), geometry
+        for shared, plane in zip(geometry.planes(self._memory), picture.planes, strict=True):
+            shared[:] = plane
 
-def _send(file: BinaryIO | Any, message: Any) -> None:
+    def _new_memory(self, geometry: _Geometry, timeout_s: float) -> mmap.mmap:
+        folder = _SHARED_FOLDER if _SHARED_FOLDER.is_dir() and os.access(_SHARED_FOLDER, os.W_OK) else None
+        with tempfile.NamedTemporaryFile(dir=folder, prefix="vision-") as file:
+            os.posix_fallocate(file.fileno(), 0, geometry.size)  # a full disk is an error here, not a SIGBUS later
+            memory = mmap.mmap(file.fileno(), geometry.size)
+            self.call("map", (file.name, geometry), timeout_s)
+        return memory
+
+    def _obituary(self) -> str:
+        code = self._process.returncode
+        names = {number.value: number.name for number in signal.Signals}
+        how = f"was killed by {names.get(-code, -code)}" if code < 0 else f"ended with status {code}"
+        return f"its process {how}" + (f" ({self._last_words})" if self._last_words else "")
+
+
+def _packed(message: Any) -> bytes:
     data = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    file.write(_LENGTH.pack(len(data)) + data)
-    file.flush()
+    return _LENGTH.pack(len(data)) + data
 
 
 def _receive(file: BinaryIO | Any) -> Any:
@@ -263,12 +323,28 @@ def main() -> None:
     # what a library prints must not get between the answers
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
     host = _Host()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             kind, argument = _receive(sys.stdin.buffer)
             try:
                 answer = (True, getattr(host, kind)(argument))
-            except Exception as error:  # whatever the processor raises is the caller's to handle
+            except BaseException as error:  # whatever the processor raises is the caller's to handle
                 answer = (False, one_line(error))
-            _send(answers, answer)
+            answers.write(_answered(answer))
+            answers.flush()
+
+
+def _leave_with(parent: int) -> None:
+    """End this process when its parent has, also while the processor hangs and does not see the pipe close."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _answered(answer: tuple[bool, Any]) -> bytes:
+    try:
+        return _packed(answer)
+    except Exception as error:  # a result may hold anything
+        return _packed((False, f"its result cannot be sent: {one_line(error)}"))

@@ -11,6 +11,11 @@ __all__ = ["IncidentRule", "MetricInfo", "Result", "array", "metric", "metrics_o
 
 Good = Literal["high", "low", "true", "false", "neither"]
 _KEY = "vision"
+_FARTHEST = (
+    -1e100,
+    1e100,
+)  # of a metric without ends; what lies beyond is an error somewhere, and no statistic bears it
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +110,23 @@ def _info(owner: type, field: dataclasses.Field[Any], hint: Any) -> MetricInfo:
 
 
 def record_of(result: Result, metrics: tuple[MetricInfo, ...]) -> dict[str, float | bool | None]:
-    """The recorded fields of a result, as plain numbers that JSON can hold (not finite becomes `None`)."""
-    return {m.name: _plain(getattr(result, m.name)) for m in metrics if m.recorded}
+    """The recorded fields of a result, as plain numbers that JSON can hold (not finite becomes `None`).
+
+    :raises TypeError: when a field holds something else than a number, a truth value or `None`.
+    :raises ValueError: when a value lies outside the range that its metric states (`OverflowError`: far outside).
+    """
+    return {m.name: _in_range(m, _plain(getattr(result, m.name))) for m in metrics if m.recorded}
+
+
+def _in_range(info: MetricInfo, value: float | bool | None) -> float | bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    low, high = (_FARTHEST[0] if info.range[0] is None else info.range[0]), info.range[1]
+    high = _FARTHEST[1] if high is None else high
+    slack = _ROUNDING * max(abs(value), 1.0)
+    if low - slack <= value <= high + slack:
+        return value
+    raise ValueError(f"{info.name} = {value:g} lies outside its range, {low:g} to {high:g}")
 
 
 def _plain(value: Any) -> float | bool | None:
@@ -116,6 +136,6 @@ def _plain(value: Any) -> float | bool | None:
         value = value.item()
     if isinstance(value, float):
         return value if value - value == 0.0 else None
-    if isinstance(value, bool | int):
-        return value
+    if isinstance(value, int):
+        return float(value) if abs(value) > 1 << 53 else value
     raise TypeError(f"a metric holds {type(value).__name__}; allowed: float, int, bool, None")

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from vision.align import Aligner
 from vision.config import RunConfig
-from vision.connectors.base import Connector, SourceContext
-from vision.errors import OutputError, SourceError, VisionError, one_line
-from vision.folder import RunFolder, cannot_write
+from vision.errors import VisionError, one_line
+from vision.folder import RunFolder
 from vision.frame import Frame
-from vision.incidents import IncidentTracker
-from vision.intake import Intake
+from vision.outputs import Outputs
 from vision.plan import Step, plan
 from vision.processor import StreamInfo
 from vision.record import Record
-from vision.sinks.base import Sink
+from vision.source import Ended, Source
 from vision.stream import FrameStream, StreamStatistics
 from vision.summary import Summary
 from vision.walk import Walk
@@ -29,8 +27,9 @@ __all__ = ["Outcome", "Run", "State"]
 
 State = Literal["starting", "connecting", "running", "finishing", "done"]
 _log = logging.getLogger(__name__)
-_COMPLETE = "duration reached"
-_RELEASE_S = 10.0  # a source may take this long to let go; then it is left behind
+_GRACE_S = 3.0  # what is under way when a run is interrupted may take this long; then it is not waited for
+_MOST_UNWRITTEN = 16  # records; the walk waits when so many are not written yet
+_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,12 @@ class Outcome:
     summary: Mapping[str, Any]
 
 
+class _UnexpectedError(VisionError):
+    """A defect of this package's own; what was measured is written all the same."""
+
+    exit_status: ClassVar[int] = 70
+
+
 class Run:
     """One run. `stop` ends it early, in good order; `state`, `latest` and `queue` may be looked at meanwhile."""
 
@@ -61,7 +66,8 @@ class Run:
         self._stop = asyncio.Event()
         self._interrupted = False
         self._stream = FrameStream(config.run.queue.size, config.policy)
-        self._tracker = IncidentTracker(self.summary.metrics)
+        self._outputs = Outputs(config.sinks, self.folder, self.summary)
+        self._walk: Walk | None = None
 
     @property
     def queue(self) -> StreamStatistics:
@@ -69,201 +75,115 @@ class Run:
         return self._stream.statistics()
 
     def stop(self) -> None:
-        """Interrupt: the source is released, what is under way is finished, the summary is written."""
+        """Interrupt: the source is released, what is under way is finished or given up, the summary is written."""
         self._interrupted = True
         self._stop.set()
         self._stream.discard()
+        asyncio.get_running_loop().call_later(_GRACE_S, self._abandon)
+
+    def _abandon(self) -> None:
+        if self._walk is not None:
+            self._walk.abandon()
 
     async def execute(self) -> Outcome:
         """Carry the run out. Failures are in the outcome; nothing that was written is lost."""
-        reason, error = "", None
-        facts: dict[str, Any] = {}
+        ended = Ended("interrupted")
         try:
-            reason = await self._carry_out(facts)
-        except* VisionError as group:
-            error = _first(group)
-        if self._interrupted and error is None:
-            reason = "interrupted"
-        return self._finish(reason, error, facts)
+            ended = await self._carry_out()
+        except Exception as raised:
+            ended = Ended("failed", _error_of(raised))
+        closing = await asyncio.to_thread(self._outputs.close)
+        error = ended.error or closing
+        return await asyncio.to_thread(self._finish, ended, error)
 
-    async def _carry_out(self, facts: dict[str, Any]) -> str:
-        sinks = self._sinks()
-        try:
-            info = StreamInfo(live=self.config.source.connector.live)
-            async with Walk(self.steps, self.summary.tallies, info) as walk:
-                if self._stop.is_set():
-                    return "interrupted"
-                self.state = "connecting"
-                async with asyncio.TaskGroup() as group:
-                    source = group.create_task(self._receive(facts))
-                    group.create_task(self._consume(walk, sinks))
-                self.state = "finishing"
-                ended = source.result()
-                if isinstance(ended, SourceError):
-                    raise ended
-                return ended
-        finally:
-            _close(sinks)
+    async def _carry_out(self) -> Ended:
+        await asyncio.to_thread(self._outputs.open)
+        info = StreamInfo(live=self.config.source.connector.live)
+        async with Walk(self.steps, self.summary.tallies, info) as self._walk:
+            if not await self._set_up(self._walk):
+                return Ended("interrupted")
+            self.state = "connecting"
+            source = Source(self.config, self.folder.path, self._stream, self._stop)
+            async with asyncio.TaskGroup() as group:
+                receiving = group.create_task(source.receive())
+                group.create_task(self._consume(self._walk))
+            self.state = "finishing"
+            return receiving.result()
 
-    def _sinks(self) -> list[Sink]:
-        opened: list[Sink] = []
-        try:
-            for config in self.config.sinks:
-                sink = config.sink(config.options, self.folder.path)
-                opened.append(sink)
-                sink.open()
-        except OSError as error:
-            _close(opened)
-            raise cannot_write(self.folder.path, error) from error
-        return opened
+    async def _set_up(self, walk: Walk) -> bool:
+        """Set the processors up, unless the run is stopped first."""
+        setting_up = asyncio.create_task(walk.set_up())
+        stopping = asyncio.create_task(self._stop.wait())
+        await asyncio.wait([setting_up, stopping], return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not setting_up.done():
+            walk.abandon()
+            await asyncio.wait([setting_up])
+            setting_up.exception()  # that it was abandoned
+            return False
+        setting_up.result()
+        return not self._stop.is_set()
 
-    async def _receive(self, facts: dict[str, Any]) -> str | SourceError:
-        """The source's side: until it ends, is lost, the time is up, or the run is stopped.
-
-        A lost source is given back rather than raised: what it has sent is still to be measured.
-        """
-        try:
-            connector = self.config.source.connector(self.config.source.options, SourceContext(self.folder.path))
-        except SourceError as error:
-            self._stream.close()
-            return error
-        intake = self._intake(connector)
-        try:
-            return await self._supervise(connector, intake)
-        except SourceError as error:
-            return error
-        finally:
-            facts |= {"source": intake.facts}
-            if not self._stop.is_set():
-                await intake.end()
-            self._stream.close()
-
-    def _intake(self, connector: Connector) -> Intake:
-        aligner = Aligner(live=connector.live, expects_sound="sound" in connector.tracks())
-        return Intake(connector.clock(), aligner, self._stream, until_s=self.config.run.duration_s)
-
-    async def _supervise(self, connector: Connector, intake: Intake) -> str:
-        streaming = asyncio.create_task(connector.stream(intake), name="source")
-        waits = (self._stop.wait(), intake.complete.wait(), intake.tick())
-        watchers: list[asyncio.Task[Any]] = [asyncio.create_task(wait) for wait in waits]
-        if connector.live:
-            watchers.append(asyncio.create_task(self._watch(intake)))
-        try:
-            done, _ = await asyncio.wait([streaming, *watchers], return_when=asyncio.FIRST_COMPLETED)
-            for finished in done - {streaming}:
-                finished.result()  # a watcher that raised says why
-            return self._ended(streaming, intake) if streaming in done else _COMPLETE
-        finally:
-            for task in (streaming, *watchers):
-                task.cancel()
-            await asyncio.wait(watchers)
-            _, late = await asyncio.wait([streaming], timeout=_RELEASE_S)
-            if late:
-                _log.warning("the source was not released within %g s", _RELEASE_S)
-            elif not streaming.cancelled():
-                streaming.exception()  # seen; where it matters it was raised above
-
-    def _ended(self, streaming: asyncio.Task[str], intake: Intake) -> str:
-        """Why the source ended by itself.
-
-        :raises SourceError: when it failed, or is live and ended before the run's time was up.
-        """
-        use, duration_s = self.config.source.use, self.config.run.duration_s
-        if intake.complete.is_set():
-            return _COMPLETE
-        try:
-            reason = streaming.result()
-        except VisionError:
-            raise
-        except Exception as error:  # a connector may be anybody's
-            _log.debug("source %s", use, exc_info=error)
-            raise SourceError(f"source {use}: failed: {one_line(error)}") from error
-        if self.config.source.connector.live and duration_s is not None:
-            raise SourceError(f"source {use}: ended before the {duration_s:g} s of the run were over: {reason}")
-        return reason
-
-    async def _watch(self, intake: Intake) -> None:
-        """Raise when a live source gives nothing for too long."""
-        limits = self.config.run
-        while True:
-            await asyncio.sleep(0.1)
-            if intake.last_media_s is None:
-                if intake.now_s() > limits.first_picture_timeout_s:
-                    raise SourceError(
-                        f"source: nothing came within {limits.first_picture_timeout_s:g} s"
-                        " (run.first_picture_timeout_s); is anything being sent?"
-                    )
-            elif intake.now_s() - intake.last_media_s > limits.stall_timeout_s:
-                raise SourceError(
-                    f"source: lost: nothing has come for {limits.stall_timeout_s:g} s (run.stall_timeout_s)"
-                )
-
-    async def _consume(self, walk: Walk, sinks: Sequence[Sink]) -> None:
+    async def _consume(self, walk: Walk) -> None:
         """The processors' side: until the queue is closed and empty."""
+        unwritten: asyncio.Queue[Record | None] = asyncio.Queue(maxsize=_MOST_UNWRITTEN)
         try:
-            async for record in walk.records(self._frames()):
-                await asyncio.to_thread(self._write, record, sinks)
-                self.latest = record
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._measure(walk, unwritten))
+                group.create_task(self._write(unwritten))
         except BaseException:
             self._stop.set()
             self._stream.discard()
             raise
+
+    async def _measure(self, walk: Walk, unwritten: asyncio.Queue[Record | None]) -> None:
+        async with contextlib.aclosing(walk.records(self._frames())) as records:
+            async for record in records:
+                await unwritten.put(record)
+        await unwritten.put(None)
+
+    async def _write(self, unwritten: asyncio.Queue[Record | None]) -> None:
+        """Write in a thread, as many records at once as there are: the way there costs more than writing one."""
+        record = await unwritten.get()
+        while record is not None:
+            batch = [record]
+            while not unwritten.empty() and (record := unwritten.get_nowait()) is not None:
+                batch.append(record)
+            await asyncio.to_thread(self._outputs.write, batch)
+            self.latest = batch[-1]
+            if record is not None:
+                record = await unwritten.get()
 
     async def _frames(self) -> AsyncIterator[Frame]:
         async for frame in self._stream:
             self.state = "running"
             yield frame
 
-    def _write(self, record: Record, sinks: Sequence[Sink]) -> None:
-        self.summary.add(record)
-        for incident in self._tracker.add(record):
-            self.summary.add_incident(incident)
-            self.folder.add_incident(incident)
-        for sink in sinks:
-            try:
-                sink.write(record)
-            except OSError as error:
-                raise cannot_write(self.folder.path, error) from error
-            except Exception as error:  # a sink may be anybody's
-                _log.debug("sink %s", type(sink).__name__, exc_info=error)
-                raise OutputError(f"sink {type(sink).__name__}: failed: {one_line(error)}") from error
+    def _finish(self, ended: Ended, error: VisionError | None) -> Outcome:
+        """Write the rest, in a thread: also a disk that hangs leaves the terminal alive."""
+        first: list[VisionError] = [error] if error else []
 
-    def _finish(self, reason: str, error: VisionError | None, facts: dict[str, Any]) -> Outcome:
-        status = error.exit_status if error else 130 if self._interrupted else 0
-        reason = "failed" if error else reason
-        try:
-            for incident in self._tracker.end():
-                self.summary.add_incident(incident)
-                self.folder.add_incident(incident)
-        except OutputError as failure:
-            status, error = failure.exit_status, error or failure
-        summary = {
-            "name": self.config.name,
-            "end": {"reason": reason, "exit_status": status, "error": str(error) if error else None},
-            **self.summary.as_dict(self._stream.statistics()),
-        }
-        try:
-            self.folder.write_run({**facts, "end": summary["end"]})
-            self.folder.write_summary(summary)
-            self.folder.close()
-        except (OutputError, OSError) as failure:
-            status = OutputError.exit_status
-            error = error or (failure if isinstance(failure, OutputError) else cannot_write(self.folder.path, failure))
+        def head() -> dict[str, Any]:
+            return {"name": self.config.name, "end": self._end(ended, first)}
+
+        first += self._outputs.finish({"source": ended.facts}, head, self._stream.statistics())
         self.state = "done"
-        return Outcome(reason, status, str(error) if error else None, summary)
+        end = self._end(ended, first)
+        summary = {**head(), **self.summary.as_dict(self._stream.statistics())}
+        return Outcome(end["reason"], end["exit_status"], end["error"], summary)
+
+    def _end(self, ended: Ended, errors: list[VisionError]) -> dict[str, Any]:
+        if errors:
+            return {"reason": "failed", "exit_status": errors[0].exit_status, "error": str(errors[0])}
+        if self._interrupted:
+            return {"reason": "interrupted", "exit_status": _INTERRUPTED, "error": None}
+        return {"reason": ended.reason, "exit_status": 0, "error": None}
 
 
-def _first(group: BaseExceptionGroup[VisionError]) -> VisionError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, VisionError)
-    return error
-
-
-def _close(sinks: Sequence[Sink]) -> None:
-    for sink in sinks:
-        try:
-            sink.close()
-        except Exception as error:  # a full disk, or a plugin; the others are closed all the same
-            _log.warning("sink %s: cannot be closed: %s", type(sink).__name__, one_line(error))
+def _error_of(raised: BaseException) -> VisionError:
+    while isinstance(raised, BaseExceptionGroup):
+        raised = raised.exceptions[0]
+    if isinstance(raised, VisionError):
+        return raised
+    _log.debug("run", exc_info=raised)
+    return _UnexpectedError(f"internal error: {one_line(raised)}")

@@ -55,14 +55,14 @@ class FrameStream:
 
     async def put(self, frame: Frame) -> None:
         """Add a frame; after `close` it is ignored."""
-        self._received += frame.maybe_picture is not None
-        if self._policy == "latest" and len(self._waiting) >= self._size:
-            frame = self._drop_oldest(frame)
-        while len(self._waiting) >= self._size and not self._closed:
+        while self._policy == "every" and len(self._waiting) >= self._size and not self._closed:
             self._emptied.clear()
             await self._emptied.wait()
         if self._closed:
             return
+        self._received += frame.maybe_picture is not None
+        if len(self._waiting) >= self._size:
+            frame = self._drop_oldest(frame)
         self._waiting.append((self._now(), frame))
         self._filled.set()
 

@@ -34,14 +34,14 @@ class ProcessorTally:
     def as_dict(self) -> dict[str, Any]:
         """With the names of summary.json; `ms` is the time of a call in milliseconds."""
         spent = self.ms.distribution()
-        named = dict(zip(("p5", "p50", "p95", "p99"), spent.percentiles, strict=True)) if spent else {}
+        named = spent.as_dict() if spent else None
         return {
             "frames": self.frames,
             "skipped": self.skipped,
             "errors": self.errors,
             "last_error": self.last_error,
             "quarantined": self.quarantined,
-            "ms": {key: round(named[key], 3) for key in ("p50", "p95")} if spent else None,
+            "ms": {key: round(named[key], 3) for key in ("p50", "p95")} if named else None,
         }
 
 
@@ -60,7 +60,7 @@ class Summary:
         self._columns: dict[str, dict[str, Column]] = {
             name: {info.name: Column() for info in infos if info.recorded} for name, infos in self.metrics.items()
         }
-        self.frames = self.pictures = 0
+        self.frames = self.pictures = self.pictures_missing = 0
         self.first_time_s: float | None = None
         self.last_time_s: float | None = None
 
@@ -86,12 +86,14 @@ class Summary:
     def as_dict(self, queue: StreamStatistics) -> dict[str, Any]:
         """The content of summary.json.
 
-        `coverage` of a metric is the share of the frames it was due for, dropped ones included, in which it was
-        measured; booleans count as 0 and 1, so that their mean is a share of the frames.
+        `coverage` of a metric is the share of the pictures it was due for in which it was measured; due are those
+        that came, those the queue dropped, and about as many as are missing where none came. For processors that
+        listen, it is the share of all frames. Booleans count as 0 and 1, so that their mean is a share.
         """
         return {
             "frames": self.frames,
             "pictures": self.pictures,
+            "pictures_missing": self.pictures_missing,
             "duration_s": self._duration_s(),
             "metrics": {
                 f"{name}.{info.name}": self._metric(name, info, queue)
@@ -112,7 +114,7 @@ class Summary:
 
     def _metric(self, name: str, info: MetricInfo, queue: StreamStatistics) -> Mapping[str, Any]:
         spread = self._columns[name][info.name].distribution()
-        frames = self.frames if self._listens[name] else queue.received
+        frames = self.frames if self._listens[name] else queue.received + self.pictures_missing
         due = -(-frames // self._every[name])
         measured = spread.count if spread else 0
         return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass, field
 
 from vision.errors import ConfigError, VisionError, one_line
@@ -59,7 +59,7 @@ class Station:
     def _is_due(self, frame: Frame) -> bool:
         if frame.maybe_picture is None:
             return self.step.config.processor.reads != Reads.PICTURE
-        return frame.index is None or frame.index % self.step.config.every == 0
+        return (frame.index or 0) % self.step.config.every == 0
 
     async def _measure(self, frame: Frame, needed: Sequence[Result | None]) -> _Outcome:
         begun = time.perf_counter()
@@ -100,36 +100,39 @@ class Station:
 class Walk:
     """Sets processors up, walks frames through them, and closes them.
 
-    Use it as `async with`; then iterate over `records(frames)`.
+    Use it as `async with`, call `set_up`, then iterate over `records(frames)`.
     """
 
     def __init__(self, steps: Sequence[Step], tallies: dict[str, ProcessorTally], info: StreamInfo) -> None:
-        self._steps, self._tallies, self._info = steps, tallies, info
-        self.stations: dict[str, Station] = {}
+        self._info = info
+        self._under_way: set[asyncio.Task[_Outcome]] = set()
+        self.stations = {step.config.name: Station(step, _worker(step), tallies[step.config.name]) for step in steps}
 
     async def __aenter__(self) -> Walk:
-        for step in self._steps:
-            config = step.config
-            try:
-                worker = worker_for(config.processor, config.options, config.placement, config.name, config.timeout_s)
-            except Exception as error:  # the constructor is the plugin's
-                await self._close()
-                raise ConfigError(f"processor {config.name}: cannot be made: {one_line(error)}") from error
-            self.stations[config.name] = Station(step, worker, self._tallies[config.name])
-        try:
-            await asyncio.gather(*(self._setup(station) for station in self.stations.values()))
-        except BaseException:
-            await self._close()
-            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._close()
+        for station in self.stations.values():
+            try:
+                await station.worker.close()
+            except Exception as error:  # the plugin's; the others are closed all the same
+                station.tally.last_error = f"close: {_reason(error)}"
 
-    async def records(self, frames: AsyncIterable[Frame]) -> AsyncIterator[Record]:
-        """A record per frame, in order; up to four frames are under way at once."""
-        under_way: asyncio.Queue[tuple[Frame, dict[str, asyncio.Task[_Outcome]]] | None]
-        under_way = asyncio.Queue(maxsize=_IN_FLIGHT - 1)
+    async def set_up(self) -> None:
+        """Make all processors ready, side by side.
+
+        :raises ConfigError: when one cannot be set up.
+        """
+        await asyncio.gather(*(self._set_up(station) for station in self.stations.values()))
+
+    def abandon(self) -> None:
+        """Do not wait for any call that is under way, now or later."""
+        for station in self.stations.values():
+            station.worker.abandon()
+
+    async def records(self, frames: AsyncIterable[Frame]) -> AsyncGenerator[Record, None]:
+        """A record per frame, in order; a few frames are under way at once. Close it when it is left early."""
+        under_way: asyncio.Queue[_Visited | None] = asyncio.Queue(maxsize=_IN_FLIGHT - 1)
         feeder = asyncio.create_task(self._feed(frames, under_way))
         try:
             while (item := await under_way.get()) is not None:
@@ -137,13 +140,11 @@ class Walk:
                 yield _record(frame, {name: await visit for name, visit in visits.items()})
             await feeder
         finally:
-            feeder.cancel()
+            for task in (feeder, *self._under_way):
+                task.cancel()
+            await asyncio.gather(feeder, *self._under_way, return_exceptions=True)
 
-    async def _feed(
-        self,
-        frames: AsyncIterable[Frame],
-        under_way: asyncio.Queue[tuple[Frame, dict[str, asyncio.Task[_Outcome]]] | None],
-    ) -> None:
+    async def _feed(self, frames: AsyncIterable[Frame], under_way: asyncio.Queue[_Visited | None]) -> None:
         async for frame in frames:
             await under_way.put((frame, self._visits(frame)))
         await under_way.put(None)
@@ -152,11 +153,13 @@ class Walk:
         visits: dict[str, asyncio.Task[_Outcome]] = {}
         for name, station in self.stations.items():
             needs = [visits[needed] for needed in station.step.needs]
-            station.previous = asyncio.create_task(station.visit(frame, needs, station.previous))
-            visits[name] = station.previous
+            visit = asyncio.create_task(station.visit(frame, needs, station.previous))
+            self._under_way.add(visit)
+            visit.add_done_callback(self._under_way.discard)
+            station.previous = visits[name] = visit
         return visits
 
-    async def _setup(self, station: Station) -> None:
+    async def _set_up(self, station: Station) -> None:
         try:
             await station.worker.setup(self._info)
         except VisionError:
@@ -165,12 +168,13 @@ class Walk:
             name = station.step.config.name
             raise ConfigError(f"processor {name}: cannot be set up: {_reason(error)}") from error
 
-    async def _close(self) -> None:
-        for station in self.stations.values():
-            try:
-                await station.worker.close()
-            except Exception as error:  # the plugin's; the others are closed all the same
-                station.tally.last_error = f"close: {_reason(error)}"
+
+_Visited = tuple[Frame, dict[str, "asyncio.Task[_Outcome]"]]
+
+
+def _worker(step: Step) -> Worker:
+    config = step.config
+    return worker_for(config.processor, config.options, config.placement, config.name, config.timeout_s)
 
 
 def _record(frame: Frame, outcomes: dict[str, _Outcome]) -> Record:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import sys
 from asyncio.subprocess import PIPE, Process
 from collections import deque
 from collections.abc import AsyncIterator
@@ -11,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from vision.children import child_environment, python_command
 from vision.errors import SourceError
 from vision.simulator.settings import SimulatorSettings
 
@@ -49,7 +49,7 @@ async def launched(
         }
     )
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "vision.simulator", stdin=PIPE, stdout=PIPE, stderr=PIPE
+        *python_command("-m", "vision.simulator"), stdin=PIPE, stdout=PIPE, stderr=PIPE, env=child_environment()
     )
     complaints: deque[str] = deque(maxlen=STDERR_LINES)
     listener = asyncio.create_task(_collect(process, complaints))

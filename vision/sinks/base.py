@@ -15,8 +15,8 @@ __all__ = ["Sink"]
 class Sink(ABC):
     """An output of a run; methods run off the event loop, one at a time.
 
-    `write` appends and flushes: a run that is killed loses at most its last second. An `OSError` from any method
-    ends the run with one line that names the sink.
+    `write` appends and flushes: a run that is killed loses at most its last second. Whatever a method raises is an
+    error of the run that names the sink; from `open` and `write` it also ends the run.
     """
 
     Options: ClassVar[type[Options]] = Options
