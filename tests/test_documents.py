@@ -28,11 +28,13 @@ def _blocks(text: str) -> Iterator[str]:
 
 def test_the_example_of_a_processor_works() -> None:
     """The README's processor keeps the contract and gives what it says."""
-    (example,) = [block for block in _blocks(README) if "class BrightnessProcessor" in block]
+    examples = [block for block in _blocks(README) if "Processor(Processor[" in block]
     names: dict[str, type[Processor[vision.Result]]] = {"__name__": "example"}  # type: ignore[dict-item]
-    exec(compile(example, "README.md", "exec", dont_inherit=True), names)
+    for example in examples:
+        exec(compile(example, "README.md", "exec", dont_inherit=True), names)
     results = check_processor(names["BrightnessProcessor"])
     assert {getattr(result, "mean", None) for result in results} == {128 / 255}
+    assert check_processor(names["MouthProcessor"], options={"limit": 0.1}) == [None] * 10
 
 
 def test_the_examples_of_yaml_are_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
