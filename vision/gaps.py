@@ -35,11 +35,13 @@ class PictureGaps:
         if frame.maybe_picture is None:
             self._until_s = max(frame.time_s, self._until_s or frame.time_s)
             return
-        if self._until_s is not None:
-            yield from self._close(max(frame.time_s, self._last_s or frame.time_s))
+        if self._until_s is not None and frame.time_s >= self._until_s:
+            yield from self._close(frame.time_s)
+        elif self._until_s is not None:
+            pass  # it belongs before the end of the gap, and came late: the gap begins, or goes on, behind it
         elif self._last_s is not None and frame.time_s > self._last_s:
             self._steps_s.append(frame.time_s - self._last_s)
-        self._last_s = frame.time_s
+        self._last_s = max(frame.time_s, self._last_s or frame.time_s)
 
     def end(self) -> Iterator[Incident]:
         """The run is over; yields the gap that is still open."""
