@@ -20,7 +20,7 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What the demo printed and left."""
+    """What the demo printed and left; `records` are those of pictures."""
 
     done: subprocess.CompletedProcess[str]
     folder: Path
@@ -41,7 +41,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory, attention_model: Path) -> Dem
     environment = os.environ | {"COLUMNS": "120"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-    return Demo(done, folder, _lines(folder / "frames.jsonl"), _lines(folder / "truth.jsonl"))
+    records = [line for line in _lines(folder / "frames.jsonl") if line["index"] is not None]
+    return Demo(done, folder, records, _lines(folder / "truth.jsonl"))
 
 
 def _lines(path: Path) -> list[Line]:

@@ -6,6 +6,7 @@ The public names below are what plugins and programs use.
 """
 
 from vision import models
+from vision.clock import ArrivalClock, FileClock, MediaClock
 from vision.connectors.base import Connector, SourceContext
 from vision.errors import ConfigError, ModelError, OutputError, SourceError, VisionError
 from vision.frame import ClockQuality, Frame, Picture, Sound
@@ -18,14 +19,17 @@ from vision.sinks.base import Sink
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArrivalClock",
     "ClockQuality",
     "ConfigError",
     "Connector",
     "DecodedPicture",
     "DecodedSound",
+    "FileClock",
     "Frame",
     "IncidentRule",
     "Intake",
+    "MediaClock",
     "MetricInfo",
     "ModelError",
     "Options",
