@@ -96,6 +96,8 @@ def test_options_of_run(folder: Path) -> None:
         (["models", "import", "face_landmarks/official", "counted.yaml"], "vision: face_landmarks/official"),
         (["simulate", "counted.yaml"], "vision: counted.yaml:1: source: must be the simulator's"),
         (["simulate", "absent.yaml"], "vision: absent.yaml: cannot be read"),
+        (["simulate", "--host", ""], "vision: --host: must name an address"),
+        (["run", "counted.yaml", "--duration", "inf"], "vision: --duration inf: run.duration_s: input should be a fin"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -114,7 +116,7 @@ def test_a_lost_source_is_status_3(folder: Path) -> None:
     assert "10 pictures" in done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_writes_the_summary(folder: Path, number: signal.Signals) -> None:
     """Status 130, and what was measured is on disk and printed."""
     running = subprocess.Popen(
@@ -154,6 +156,124 @@ def test_ctrl_c_before_the_run_begins(folder: Path) -> None:
         assert running.returncode in (130, -signal.SIGINT)
         if running.returncode == 130:
             assert "Traceback" not in err
+
+
+def test_the_second_ctrl_c_does_not_wait(folder: Path) -> None:
+    """Also where a plugin keeps the event loop from turning, so that the first is not even noticed."""
+    (folder / "blocked.yaml").write_text("source: {use: 'tests.unsound:Blocking'}\n")
+    running = subprocess.Popen(
+        _command("run", "blocked.yaml", "--out", "out"),
+        cwd=folder,
+        env=_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 30
+    while not (folder / "out" / "frames.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.5)
+    for _ in range(2):
+        running.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    _, err = running.communicate(timeout=5)
+    assert running.returncode == 130, err
+    assert err.endswith("vision: interrupted\n")
+    assert "Traceback" not in err
+
+
+def test_nothing_at_all_prints_the_help(folder: Path) -> None:
+    """And no error line below it."""
+    done = _vision(folder=folder)
+    assert "Usage: vision" in done.stdout + done.stderr
+    assert "vision: " not in done.stderr
+
+
+def test_debug_adds_the_traceback(folder: Path) -> None:
+    """The line and the status are the same as without, and no traceback shows what was configured."""
+    secret = "--set", "source.token=[Sw0rdfish]", "--set", "source.use=whep", "--set", "source.url=http://h/"
+    done = _vision("--debug", "check", "counted.yaml", *secret, folder=folder)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("vision: --set source")
+    assert "Sw0rdfish" not in done.stderr
+
+
+def test_brackets_are_no_markup(folder: Path) -> None:
+    """Paths and messages from outside are shown as they are."""
+    done = _vision("run", "counted.yaml", "--set", "source.fail='[/red] [b]'", "--out", "o[/x]", folder=folder)
+    assert done.returncode == 3
+    assert _one_error_line(done).endswith("failed: RuntimeError: [/red] [b]")
+    assert "written: o[/x]" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("redirection", "status"),
+    [("| head -c1", 0), (">/dev/full", 0), (">&-", 0), ("2>/dev/full", 0), ("2>&-", 0), (">&- 2>&-", 0)],
+)
+def test_streams_that_take_nothing(folder: Path, redirection: str, status: int) -> None:
+    """The run is on disk, and that is what its status is about."""
+    command = f"set -o pipefail; {' '.join(_command('run', 'counted.yaml', '--out', 'out'))} {redirection}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert len((folder / "out" / "frames.jsonl").read_text().splitlines()) == 10
+
+
+def test_output_that_cannot_be_written(folder: Path) -> None:
+    """Where the output is all there is to a command, a full disk is its failure."""
+    command = f"{' '.join(_command('list'))} >/dev/full"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=_environment(), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr == "vision: standard output: cannot be written: No space left on device\n"
+
+
+def test_plugins_of_the_current_folder(folder: Path) -> None:
+    """`package.module:Class` is looked for there too, by the installed command as well, but behind all else."""
+    (folder / "mine.py").write_text("from tests.troublesome import Counting as Own\n")
+    (folder / "json.py").write_text("raise RuntimeError('not the library')\n")
+    main = "from vision.entry import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", main, "check", "counted.yaml", "--set", "processors.0.use=mine:Own"],
+        cwd=folder,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "own (mine:Own)" in done.stdout
+
+
+def test_a_run_without_pictures_prints_no_tables(folder: Path) -> None:
+    """There is nothing to put into them; how it ended is said."""
+    done = _vision("run", "counted.yaml", "--set", "source.pictures=0", folder=folder)
+    assert done.stdout.startswith("incidents: none")
+    assert "ended: all sent" in done.stdout
+
+
+@pytest.mark.parametrize("columns", ["40", "60", "80", "200"])
+def test_no_number_is_cut(folder: Path, columns: str) -> None:
+    """A narrow terminal gets fewer columns, not shorter numbers; a flag says of what it is the share."""
+    done = _vision("run", "counted.yaml", folder=folder, COLUMNS=columns)
+    assert "…" not in done.stdout
+    assert re.search(r"value\s+100\.0%\s+4\.5", done.stdout)
+    assert "50.0% yes" in done.stdout
+    assert ("p95" in done.stdout) == (int(columns) >= 72)
+    assert ("max" in done.stdout) == (int(columns) >= 100)
+
+
+def test_a_processor_that_measured_nothing_is_trouble(folder: Path) -> None:
+    """It is not left to the reader to notice a zero."""
+    done = _vision("run", "counted.yaml", "--set", "source.use=tests.troublesome:SoundSource", folder=folder)
+    assert "measured nothing" in done.stdout
+    assert "measured nothing" not in _vision("run", "counted.yaml", "--out", "out", folder=folder).stdout
 
 
 def test_no_terminal_codes_in_pipes(folder: Path) -> None:

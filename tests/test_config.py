@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +122,29 @@ MISTAKES: list[tuple[str, str, str]] = [
     ("name: good", "name: good\nname: bad", "run.yaml:2: name: given twice"),
     ("name: good", "name: [good", "run.yaml:2: no valid YAML: expected ',' or ']'"),
     ("name: good", "name: ${NO_SUCH_THING}", "run.yaml:1: name: the environment variable NO_SUCH_THING is not set"),
-    ("name: good", "name: ${no such}", "run.yaml:1: name: '${no such}' is no variable; write ${NAME}"),
+    ("name: good", "name: ${no such}", "run.yaml:1: name: a '${' that begins no variable; write ${NAME}"),
     ("name: good", "name: !!python/object:os.system x", "run.yaml:1: no valid YAML: could not determine a constructor"),
     ("name: good", "<<: 5", "run.yaml:1: no valid YAML: expected a mapping"),
     ("name: good", "name: &x [*x]", "run.yaml:1: name[0]: an alias that contains itself"),
+    ("name: good", "name: !!bool zz", "run.yaml:1: name: no valid YAML: this is no bool"),
+    ("name: good", "name: !!int ''", "run.yaml:1: name: no valid YAML: this is no int"),
+    ("name: good", f"name: {'9' * 5000}", "run.yaml:1: name: no valid YAML: this is no int"),
+    ("name: good", "? [a, b]\n: c", "run.yaml:1: the file: a key must be a single word"),
+    ("duration_s: 60", "duration_s: .inf", "run.duration_s: input should be a finite number, got inf"),
+    ("duration_s: 60", "duration_s: .nan", "run.duration_s: input should be a finite number, got nan"),
+    ("    at: 4", "    timeout_s: .inf", "processors[0].timeout_s: input should be a finite number, got inf"),
+    ("    at: 4", "    timeout_s: 1e9", "processors[0].timeout_s: input should be less than or equal to 86400"),
+    ("size: 64", "policy: lates", "should be 'every' or 'latest', got 'lates'; did you mean 'latest'?"),
+    ("  - use: jsonl", "  - use: jsonl\n  - use: jsonl", "run.yaml:13: sinks[1]: the sink 'jsonl' is used twice"),
+    ("troublesome:CountSource", "unsound:NoStream", "run.yaml:3: source.use: NoStream lacks stream"),
+    ("troublesome:Doubling", "unsound:NeedsNoTuple", "NeedsNoTuple.needs must be a tuple of Result classes"),
+    ("troublesome:Doubling", "unsound:ReadsText", "ReadsText.reads must be of vision.Reads"),
+    ("troublesome:Doubling", "unsound:OnTheMoon", "OnTheMoon.placement must be one of thread, process"),
+    ("troublesome:Doubling", "unsound:Timeless", "Timeless.timeout_s must be a number of seconds up to 86400"),
+    ("troublesome:Doubling", "unsound:NoOptions", "NoOptions.Options must be a pydantic model"),
+    ("troublesome:Doubling", "unsound:HidesAKey", "HidesAKey has an option 'every', which is a key of every plugin"),
+    ("troublesome:Doubling", "unsound:Unresolved", "run.yaml:10: processors[1].use: name 'Nowhere' is not defined"),
+    ("troublesome:Doubling", "unsound:RaisingOptions", "cannot be checked: NeverOptions raised KeyError"),
 ]
 
 
@@ -173,9 +193,8 @@ def test_the_command_line_changes_values(tmp_path: Path) -> None:
     assert loaded.run.queue.size == 8
     assert loaded.source.options.model_dump()["fps"] == 50
     assert loaded.run.duration_s == 2.5
-    assert "--set source.pictures: source.pictures: input should be a valid" in _error(
-        tmp_path, GOOD, "source.pictures=x"
-    )
+    assert "--set source.pictures: input should be a valid" in _error(tmp_path, GOOD, "source.pictures=x")
+    assert "'²' is looked for in something that has no keys" in _error(tmp_path, GOOD, "processors.²=1")
     assert "--set processors.7.at: there is no item 7; the list has 2" in _error(tmp_path, GOOD, "processors.7.at=1")
     assert "not of the form key.path=value" in _error(tmp_path, GOOD, "nonsense")
     assert "'x' is looked for in something that has no keys" in _error(tmp_path, GOOD, "name.x=1")
@@ -199,6 +218,72 @@ def test_secrets_are_not_shown(tmp_path: Path) -> None:
     message = _error(tmp_path, text.replace("token: t0psecret", "token: [t0psecret]"))
     assert "t0psecret" not in message
     assert "source.token" in message
+
+
+SECRET = "Sw0rdfish"
+LEAKS = [
+    "source: {use: whep, url: 'host/path?access_token=Sw0rdfish'}",
+    "source: {use: whep, url: Sw0rdfish}",
+    """source: {use: whep, url: "http://h:99999/x?a='Sw0rdfish'"}""",
+    "source: {use: whep, url: 'http://h/', ice_servers: [{urls: ['turn:u:Sw0rdfish@h:80']}]}",
+    "source: {use: whep, url: 'http://h/', ice_servers: [Sw0rdfish]}",
+    "source: {use: whep, url: 'http://h/', token: [Sw0rdfish]}",
+    "source: {use: whep, url: 'http://h/', token: !!int 'Sw0rdfish'}",
+    "source: {use: whep, url: 'http://h/', token: {a: Sw0rdfish}, x: 1}",
+    "source: {use: whep, url: 'http://h/', token:Sw0rdfish}",
+    "source: 'use: whep token: Sw0rdfish'",
+    "token: *Sw0rdfish",
+    "token: !Sw0rdfish x",
+]
+
+
+@pytest.mark.parametrize("text", LEAKS)
+def test_no_mistake_shows_a_secret(tmp_path: Path, text: str) -> None:
+    """Neither the message nor the traceback of --debug, which has the errors behind it, shows what was given."""
+    with pytest.raises(ConfigError) as caught:
+        load(_write(tmp_path, text))
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("assignment", ["source.token:Sw0rdfish", "source.token Sw0rdfish", "source.token:Sw0rdfish="])
+def test_a_wrong_assignment_shows_no_value(tmp_path: Path, assignment: str) -> None:
+    """What is no key.path=value is named by its path alone."""
+    message = _error(tmp_path, GOOD, assignment)
+    assert message.startswith("--set source.token...: not of the form key.path=value")
+    assert SECRET not in message
+
+
+def test_a_value_of_the_command_line_needs_no_variable(tmp_path: Path) -> None:
+    """A variable that is not set is an error only where its value is used in the end."""
+    text = GOOD.replace("name: good", "name: ${NO_SUCH_THING}")
+    assert load(_write(tmp_path, text), ["name=given"]).name == "given"
+    assert "--set name: the environment variable NOR_THIS is not set" in _error(tmp_path, text, "name=${NOR_THIS}")
+
+
+@pytest.mark.parametrize("merge", [False, True])
+def test_aliases_of_aliases_are_bounded(tmp_path: Path, merge: bool) -> None:
+    """A few lines that stand for a million values are refused before they are written out."""
+    lines = ["a0: &a0 {x: 1}"]
+    for n in range(1, 7):
+        items = ", ".join([f"*a{n - 1}"] * 10)
+        lines.append(f"a{n}: &a{n} " + (f"{{<<: [{items}]}}" if merge else f"[{items}]"))
+    assert "more than 100000 values" in _error(tmp_path, "\n".join(lines))
+
+
+def test_a_duration_that_is_none(tmp_path: Path) -> None:
+    """Infinity is no duration, on the command line neither."""
+    with pytest.raises(ConfigError, match=r"--duration inf: run\.duration_s: input should be a finite"):
+        load(_write(tmp_path, GOOD), duration_s=float("inf"))
+    assert load(_write(tmp_path, GOOD), duration_s=1234567.125).run.duration_s == 1234567.125
+
+
+def test_an_empty_whep_token_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`${WHEP_TOKEN:-}` serves with a token and without one."""
+    monkeypatch.delenv("WHEP_TOKEN", raising=False)
+    text = "source: {use: whep, url: 'https://h/w', token: '${WHEP_TOKEN:-}'}"
+    assert load(_write(tmp_path, text)).as_dict()["source"]["token"] is None
+    monkeypatch.setenv("WHEP_TOKEN", SECRET)
+    assert load(_write(tmp_path, text)).as_dict()["source"]["token"] == "***"
 
 
 _SCALARS = st.one_of(

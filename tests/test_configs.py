@@ -20,7 +20,7 @@ def test_there_is_one_for_each_source() -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_it_is_good_and_explains_itself(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads, it can be planned, and it has comments."""
-    for name in ("AVATAR_SESSION_ID", "AVATAR_TOKEN", "WHEP_TOKEN", "CLIP"):
+    for name in ("AVATAR_SESSION_ID", "AVATAR_TOKEN", "CLIP"):
         monkeypatch.setenv(name, "something")
     monkeypatch.setenv("WHEP_URL", "https://example.invalid/whep")
     config = load(path)

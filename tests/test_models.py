@@ -169,6 +169,51 @@ def test_import_of_the_wrong_file(tmp_path: Path) -> None:
     assert not models.is_present(model(never))
 
 
+def test_a_failed_import_does_not_advise_to_import(tmp_path: Path) -> None:
+    """The advice is what was not tried yet."""
+    with pytest.raises(ModelError, match=r"could not be imported \(.*\); give model\.bin") as caught:
+        models.import_file(model(never), tmp_path / "absent")
+    assert "models import" not in str(caught.value)
+
+
+def test_a_file_built_here_is_checked_by_its_note(cache: Path) -> None:
+    """Its hash stands beside it; what has changed since, or has lost its note, is obtained again."""
+    built = model(write, sha256=None)
+    assert not models.is_present(built)
+    models.ensure(built)
+    note = cache / "model.bin.sha256"
+    assert note.read_text() == f"{SHA256}  model.bin\n"
+    assert models.ensure(model(never, sha256=None)) == cache / "model.bin"
+    (cache / "model.bin").write_bytes(b"damaged")
+    assert not models.is_present(built)
+    assert models.ensure(built).read_bytes() == CONTENT
+    note.unlink()
+    assert not models.is_present(built)
+    assert models.ensure(built).read_bytes() == CONTENT
+    assert models.is_present(built)
+
+
+def test_import_of_a_file_without_a_hash(tmp_path: Path) -> None:
+    """Where no hash is known, the archive must be whole and hold what is expected."""
+    expected = ModelFile("some/model", "model.task", "Apache-2.0", "a test", None, never, ("a.tflite",))
+    own = tmp_path / "own.task"
+    own.write_bytes(b"no archive")
+    with pytest.raises(ModelError, match="no zip archive"):
+        models.import_file(expected, own)
+    for name in ("b.tflite", "a.tflite"):
+        with zipfile.ZipFile(own, "w") as archive:
+            archive.writestr(name, CONTENT)
+        if name == "b.tflite":
+            with pytest.raises(ModelError, match=r"it lacks a\.tflite"):
+                models.import_file(expected, own)
+            assert not models.is_present(expected)
+    models.import_file(expected, own)
+    assert models.is_present(expected)
+    own.write_bytes(own.read_bytes().replace(b"a model", b"a movel", 1))
+    with pytest.raises(ModelError, match=r"a\.tflite in it is damaged"):
+        models.import_file(expected, own)
+
+
 def test_cache_that_cannot_be_written(cache: Path) -> None:
     """A cache folder that cannot be made is an error of the model."""
     cache.write_text("a file where the folder should be")

@@ -1,5 +1,5 @@
 """`python -m vision`."""
 
-from vision.cli import main
+from vision.entry import main
 
 main()

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import signal
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import cv2
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
-from rich.markup import escape
 from rich.table import Table
 
 import vision
-from vision import catalog, display, models
+from vision import catalog, display, models, terminal
 from vision.config import RunConfig, load
-from vision.errors import ConfigError, VisionError, one_line
+from vision.errors import ConfigError, OutputError, VisionError, one_line
 from vision.folder import default_folder
 from vision.listing import print_plugins
 from vision.plan import Step, plan
@@ -31,7 +33,7 @@ from vision.yamlfile import read
 
 __all__ = ["main"]
 
-_INTERRUPTED, _BUG = 130, 70
+_BUG = 70
 
 app = typer.Typer(
     help="Proves, frame by frame, that a live avatar looks and sounds right.",
@@ -41,7 +43,9 @@ app = typer.Typer(
 )
 models_app = typer.Typer(help="Model files: where each comes from, present or not; fetch them.")
 app.add_typer(models_app, name="models")
-_out, _err = Console(), Console(stderr=True)
+# no markup: paths, messages and names may hold brackets
+_out = Console(file=terminal.stream("stdout"), markup=False, emoji=False, highlight=False)
+_err = Console(file=terminal.stream("stderr"), markup=False, emoji=False, highlight=False)
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="the run's YAML file")]
 Assignments = Annotated[
@@ -52,7 +56,7 @@ Assignments = Annotated[
 
 def _version(wanted: bool) -> None:
     if wanted:
-        _out.print(f"avatar-vision {vision.__version__}", highlight=False)
+        _out.print(f"avatar-vision {vision.__version__}")
         raise typer.Exit
 
 
@@ -77,32 +81,57 @@ def run(
     loaded = load(config, assignments or (), duration)
     steps = plan(loaded.processors)
     for model in _models_of(steps):
-        models.ensure(model, lambda text: _err.print(escape(text), highlight=False))
+        models.ensure(model, _report)
     cv2.setNumThreads(1)  # the processors are the parallelism; more threads on few cores only take turns
     prepared = Run(loaded, out or default_folder(loaded))
     outcome = asyncio.run(_executed(prepared))
-    display.print_outcome(prepared, outcome, _out)
+    try:
+        display.print_outcome(prepared, outcome, _out)
+    except OutputError as error:  # the tables; the run itself is on disk, and its status stands
+        terminal.say(str(error))
     if outcome.error:
-        _say(outcome.error)
+        terminal.say(outcome.error)
     raise typer.Exit(outcome.exit_status)
 
 
+def _report(text: str) -> None:
+    _err.print(text, soft_wrap=True)
+
+
 async def _executed(prepared: Run) -> Outcome:
-    loop = asyncio.get_running_loop()
+    with _stopped_by_signals(prepared.stop):
+        following = asyncio.create_task(display.follow(prepared, _err))
+        try:
+            return await prepared.execute()
+        finally:
+            following.cancel()
+            await asyncio.wait([following])
 
-    def interrupt() -> None:
-        prepared.stop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)  # a second Ctrl-C does not wait
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, interrupt)
-    following = asyncio.create_task(display.follow(prepared, _err))
+@contextlib.contextmanager
+def _stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C and its like call `stop` in the event loop; the second of them ends the program at once.
+
+    Not the loop's own handlers: those wait for the loop, which a plugin may keep from turning. Behind the block
+    there is nothing left to stop in good order, so that a signal ends the program there too.
+    """
+    loop, told = asyncio.get_running_loop(), False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal told
+        if told:
+            terminal.end_at_once()
+        told = True
+        loop.call_soon_threadsafe(stop)
+
+    numbers = terminal.stop_signals()
+    for number in numbers:
+        signal.signal(number, handle)
     try:
-        return await prepared.execute()
+        yield
     finally:
-        following.cancel()
-        await asyncio.wait([following])
+        for number in numbers:
+            signal.signal(number, terminal.end_at_once)
 
 
 @app.command()
@@ -113,8 +142,9 @@ def check(config: ConfigPath, assignments: Assignments = None) -> None:
     _out.print(_plan_table(loaded, steps))
     for model in _models_of(steps):
         if not models.is_present(model):
-            _out.print(f"model {model.name} is not here yet; a run, or `vision models fetch {model.name}`, fetches it")
-    _out.print(f"{config}: good", highlight=False)
+            fetched = f"a run, or `vision models fetch {model.name}`, fetches it"
+            _out.print(f"model {model.name} is not here yet; {fetched}", soft_wrap=True)
+    _out.print(f"{config}: good", soft_wrap=True)
 
 
 def _plan_table(config: RunConfig, steps: tuple[Step, ...]) -> Table:
@@ -123,7 +153,7 @@ def _plan_table(config: RunConfig, steps: tuple[Step, ...]) -> Table:
     queue = f"queue of {run_options.queue.size}, {config.policy}"
     table = Table(title=f"{config.name}: {config.source.use}, {length}, {queue}")
     for heading in ("#", "processor", "needs", "reads", "every", "placement", "gives"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for number, step in enumerate(steps, 1):
         chosen = step.config
         table.add_row(
@@ -141,7 +171,14 @@ def _plan_table(config: RunConfig, steps: tuple[Step, ...]) -> Table:
 
 def _models_of(steps: tuple[Step, ...]) -> Iterator[models.ModelFile]:
     for step in steps:
-        yield from step.config.processor.models(step.config.options)
+        processor, name = step.config.processor, step.config.name
+        try:
+            files = list(processor.models(step.config.options))
+        except Exception as error:  # a processor may be anybody's
+            raise ConfigError(f"processor {name}: cannot tell its model files: {one_line(error)}") from error
+        if not all(isinstance(file, models.ModelFile) for file in files):
+            raise ConfigError(f"processor {name}: models() must give vision.models.ModelFile, nothing else")
+        yield from files
 
 
 @app.command(name="list")
@@ -153,7 +190,7 @@ def list_() -> None:
 @app.command()
 def schema() -> None:
     """JSON Schema of the YAML, for editors."""
-    sys.stdout.write(json.dumps(catalog.schema(), indent=2, default=str) + "\n")
+    terminal.stream("stdout").write(json.dumps(catalog.schema(), indent=2, default=str) + "\n")
 
 
 @models_app.callback(invoke_without_command=True)
@@ -170,7 +207,7 @@ def list_models() -> None:
         table.add_column(heading, overflow="fold")
     for model in _known_models().values():
         table.add_row(model.name, "yes" if models.is_present(model) else "no", model.license, model.origin)
-    _out.print(table, highlight=False)
+    _out.print(table)
 
 
 @models_app.command()
@@ -179,14 +216,14 @@ def fetch(
 ) -> None:
     """Fetch model files into the cache folder."""
     for name in names:
-        path = models.ensure(_model(name), lambda text: _err.print(escape(text), highlight=False))
-        _out.print(f"{name}: {path}", highlight=False, soft_wrap=True)
+        path = models.ensure(_model(name), _report)
+        _out.print(f"{name}: {path}", soft_wrap=True)
 
 
 @models_app.command(name="import")
 def import_model(name: str, file: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
     """Take a model file that was brought here by other means; it is checked first."""
-    _out.print(f"{name}: {models.import_file(_model(name), file)}", highlight=False, soft_wrap=True)
+    _out.print(f"{name}: {models.import_file(_model(name), file)}", soft_wrap=True)
 
 
 def _model(name: str) -> models.ModelFile:
@@ -208,14 +245,17 @@ def simulate(
     truth: Annotated[Path | None, typer.Option(metavar="FILE", help="write what was drawn, a line a picture")] = None,
 ) -> None:
     """The local avatar service alone; prints its URL and serves until Ctrl-C."""
+    if not host.strip():
+        raise ConfigError("--host: must name an address, such as 127.0.0.1; 0.0.0.0 for all that this machine has")
     asyncio.run(_served(_simulator_settings(config), host, port, truth))
-    raise typer.Exit(_INTERRUPTED)
+    raise typer.Exit(terminal.INTERRUPTED)
 
 
 def _simulator_settings(config: Path | None) -> SimulatorSettings:
     if config is None:
         return SimulatorSettings()
     document = read(config)
+    document.require_variables()
     source = document.data.get("source") if isinstance(document.data, dict) else None
     if not isinstance(source, dict) or source.get("use") != "simulator":
         raise document.error(("source",), "must be the simulator's: use: simulator")
@@ -227,46 +267,63 @@ async def _served(settings: SimulatorSettings, host: str, port: int, truth: Path
     from vision.simulator.service import serve  # takes a second to import, and no other command needs it
 
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-
-    def listening(url: str, admin_ks: str) -> None:
-        create = f"{url}/v1/avatar-session/create"
-        _out.print(f"avatar service: {url}", soft_wrap=True)
-        _out.print("create a session:", highlight=False)
-        command = f"curl -X POST {create} -H 'Authorization: KS {admin_ks}' -H 'Content-Type: application/json'"
-        _out.print(f'  {command} -d \'{{"visualConfig": {{"id": "0123456789abcdef01234567"}}}}\'', soft_wrap=True)
-        _out.print("Ctrl-C ends it", style="dim")
-
-    await serve(settings, host=host, port=port, truth=truth, on_listening=listening, stop=stop)
+    with _stopped_by_signals(stop.set):
+        await serve(settings, host=host, port=port, truth=truth, on_listening=_print_next_steps, stop=stop)
 
 
-def _say(message: str) -> None:
-    sys.stderr.write(f"vision: {' '.join(message.split())}\n")
+def _print_next_steps(url: str, admin_ks: str) -> None:
+    create = f"{url}/v1/avatar-session/create"
+    headers = f"-H 'Authorization: KS {admin_ks}' -H 'Content-Type: application/json'"
+    body = '{"visualConfig": {"id": "0123456789abcdef01234567"}}'
+    _out.print(f"avatar service: {url}", soft_wrap=True)
+    _out.print("create a session:")
+    _out.print(f"  curl -X POST {create} {headers} -d '{body}'", soft_wrap=True)
+    _out.print("watch it, with sessionId and token of the answer:")
+    variables = f"AVATAR_BASE_URL={url} AVATAR_SESSION_ID=... AVATAR_TOKEN=..."
+    _out.print(f"  {variables} vision run configs/avatar.yaml", soft_wrap=True)
+    _out.print("Ctrl-C ends it", style="dim")
 
 
-def main() -> None:
-    """Entry point: runs a command; errors are one line and an exit status."""
-    debug = "--debug" in sys.argv
+def main() -> NoReturn:
+    """Run the command of the command line; errors are one line and an exit status."""
+    terminal.prepare()
+    with contextlib.suppress(OSError):  # the folder may be gone
+        sys.path.append(str(Path.cwd()))  # behind all else: modules of one's own are found, and hide nothing
     try:
-        status = app(standalone_mode=False, prog_name="vision")
-    except VisionError as error:
-        if debug:
-            raise
-        _say(str(error))
-        status = error.exit_status
-    except (KeyboardInterrupt, typer.Abort):
-        _say("interrupted")
-        status = _INTERRUPTED
+        status = _status()
+    except KeyboardInterrupt:
+        terminal.say("interrupted")
+        status = terminal.INTERRUPTED
+    terminal.finish()
+    sys.exit(status)
+
+
+def _status() -> int:
+    try:
+        returned = app(standalone_mode=False, prog_name="vision")
+    except typer.Abort:
+        raise KeyboardInterrupt from None
+    except SystemExit as error:
+        if isinstance(error.__context__, BrokenPipeError):  # of the help, which is not printed by us
+            return 0
+        return _told(RuntimeError("a plugin asked Python to exit"))
     except Exception as error:
-        # the errors of the command line are click's, which typer has under a name of its own
-        about_usage = getattr(error, "format_message", None)
-        if debug and not about_usage:
-            raise
-        if about_usage:
-            _say(f"{about_usage()} (vision --help)")
-        else:
-            _say(f"internal error: {one_line(error)}; `vision --debug ...` shows where")
-        status = ConfigError.exit_status if about_usage else _BUG
-    sys.exit(status if isinstance(status, int) else 0)
+        return _told(error)
+    return returned if isinstance(returned, int) else 0
+
+
+def _told(error: Exception) -> int:
+    """Say what is wrong, as one line; its exit status."""
+    # the errors of the command line are click's, which typer has under a name of its own
+    about_usage = getattr(error, "format_message", None)
+    if about_usage is not None:
+        if message := about_usage():  # empty where the help was asked for by giving nothing
+            terminal.say(f"{message} (vision --help)")
+        return ConfigError.exit_status
+    if "--debug" in sys.argv:
+        terminal.stream("stderr").write("".join(traceback.format_exception(error)))
+    if isinstance(error, VisionError):
+        terminal.say(str(error))
+        return error.exit_status
+    terminal.say(f"internal error: {one_line(error)}; `vision --debug ...` shows where")
+    return _BUG

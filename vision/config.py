@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -38,6 +39,7 @@ _RESERVED = frozenset(
     ]
 )
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+_LONGEST_CALL_S = 86_400
 
 
 class QueueOptions(Options):
@@ -65,13 +67,15 @@ class RunOptions(Options):
 class ProcessorKeys(BaseModel):
     """The keys that every processor has beside its own options."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
     use: str = Field(description="name of an installed processor, or package.module:Class")
     name: str | None = Field(None, pattern=r"^[a-z][a-z0-9_]*$", description="its name in the records; default: use")
     every: int = Field(1, ge=1, description="measure every n-th picture only")
     placement: Placement | None = Field(None, description="thread, or process for a process of its own")
-    timeout_s: float | None = Field(None, gt=0, description="seconds that one call may take before it counts as hung")
+    timeout_s: float | None = Field(
+        None, gt=0, le=_LONGEST_CALL_S, description="seconds that one call may take before it counts as hung"
+    )
     quarantine_after: int = Field(30, ge=1, description="failed calls in a row after which it is no longer called")
 
 
@@ -167,7 +171,8 @@ def load(path: Path, assignments: Iterable[str] = (), duration_s: float | None =
     for assignment in assignments:
         document.set(assignment)
     if duration_s is not None:
-        document.set(f"run.duration_s={duration_s:g}", option="--duration")
+        document.set(f"run.duration_s={repr(duration_s).removesuffix('.0')}", option="--duration")
+    document.require_variables()
     if not isinstance(document.data, dict):
         raise document.error((), "must be a mapping with the keys name, source, run, processors, sinks")
     root = document.validated(_Root, document.data, ())
@@ -178,7 +183,7 @@ def load(path: Path, assignments: Iterable[str] = (), duration_s: float | None =
         run=root.run,
         policy=_policy(document, root.run, source.connector),
         processors=tuple(_processors(document, root.processors)),
-        sinks=tuple(_sink(document, data, ("sinks", i)) for i, data in enumerate(root.sinks)),
+        sinks=tuple(_sinks(document, root.sinks)),
     )
 
 
@@ -200,14 +205,26 @@ def _source(document: Document, data: dict[str, Any]) -> SourceConfig:
     path: PathKeys = ("source",)
     keys = document.validated(PluginKeys, data, path)
     connector = _found(document, path, registry.connector, keys.use)
+    _require_sound_class(document, path, connector, PluginKeys)
     return SourceConfig(
         keys.use, connector, document.validated(connector.Options, _rest(keys), path, PluginKeys.model_fields)
     )
 
 
+def _sinks(document: Document, items: list[dict[str, Any]]) -> Iterable[SinkConfig]:
+    taken: set[type[Sink]] = set()
+    for i, data in enumerate(items):
+        config = _sink(document, data, ("sinks", i))
+        if config.sink in taken:
+            raise document.error(("sinks", i), f"the sink '{config.use}' is used twice; it would write the same file")
+        taken.add(config.sink)
+        yield config
+
+
 def _sink(document: Document, data: dict[str, Any], path: PathKeys) -> SinkConfig:
     keys = document.validated(PluginKeys, data, path)
     sink = _found(document, path, registry.sink, keys.use)
+    _require_sound_class(document, path, sink, PluginKeys)
     return SinkConfig(keys.use, sink, document.validated(sink.Options, _rest(keys), path, PluginKeys.model_fields))
 
 
@@ -225,10 +242,8 @@ def _processors(document: Document, items: list[dict[str, Any]]) -> Iterable[Pro
 def _processor(document: Document, data: dict[str, Any], path: PathKeys) -> ProcessorConfig:
     keys = document.validated(ProcessorKeys, data, path)
     processor = _found(document, path, registry.processor, keys.use)
-    try:
-        metrics_of(processor.result_type())
-    except TypeError as error:
-        raise document.error((*path, "use"), str(error)) from error
+    _require_sound_class(document, path, processor, ProcessorKeys)
+    _require_sound_processor(document, path, processor)
     if keys.every > 1 and processor.reads != Reads.PICTURE:
         raise document.error((*path, "every"), f"{keys.use} listens to the sound, which cannot be thinned")
     placement = keys.placement or processor.placement
@@ -247,6 +262,42 @@ def _processor(document: Document, data: dict[str, Any], path: PathKeys) -> Proc
         timeout_s=keys.timeout_s or processor.timeout_s,
         quarantine_after=keys.quarantine_after,
     )
+
+
+def _require_sound_class(document: Document, path: PathKeys, plugin: type[Any], keys: type[BaseModel]) -> None:
+    """What every plugin's class must be like: anybody may have written it, and it is told here rather than mid-run."""
+    name, options = plugin.__name__, plugin.Options
+    if inspect.isabstract(plugin):
+        raise document.error((*path, "use"), f"{name} lacks {', '.join(sorted(plugin.__abstractmethods__))}")
+    if not (isinstance(options, type) and issubclass(options, BaseModel)):
+        raise document.error((*path, "use"), f"{name}.Options must be a pydantic model, such as vision.Options")
+    hidden = sorted(set(options.model_fields) & set(keys.model_fields))
+    if hidden:
+        reason = f"has an option '{hidden[0]}', which is a key of every plugin of its kind; rename it"
+        raise document.error((*path, "use"), f"{name} {reason}")
+
+
+def _require_sound_processor(document: Document, path: PathKeys, processor: type[Processor[Result]]) -> None:
+    needs: Any = processor.needs
+    sound = {
+        "needs must be a tuple of Result classes": isinstance(needs, tuple)
+        and all(isinstance(need, type) and issubclass(need, Result) for need in needs),
+        "reads must be of vision.Reads": isinstance(processor.reads, Reads) and bool(processor.reads),
+        f"placement must be one of {', '.join(get_args(Placement))}": processor.placement in get_args(Placement),
+        f"timeout_s must be a number of seconds up to {_LONGEST_CALL_S}": _is_time_limit(processor.timeout_s),
+    }
+    for rule, kept in sound.items():
+        if not kept:
+            raise document.error((*path, "use"), f"{processor.__name__}.{rule}")
+    try:
+        metrics_of(processor.result_type())
+    except (TypeError, NameError, AttributeError) as error:  # the latter two: annotations that cannot be resolved
+        raise document.error((*path, "use"), str(error)) from error
+
+
+def _is_time_limit(value: Any) -> bool:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and 0 < value <= _LONGEST_CALL_S
 
 
 def _default_name(use: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich import box
@@ -23,6 +23,7 @@ __all__ = ["follow", "print_outcome"]
 _REFRESH_S = 0.25
 _RATE_WINDOW = 12
 _WIDE = 100  # columns of a terminal from which on the ends are shown too
+_NARROW = 72  # and below which only what matters most has room
 _STATE_STYLE = {
     "starting": "yellow",
     "connecting": "yellow",
@@ -50,7 +51,7 @@ async def _follow_plainly(run: Run, console: Console) -> None:
     while True:
         if run.state != state:
             state = run.state
-            console.print(f"{run.config.name}: {state}", highlight=False)
+            console.print(f"{run.config.name}: {state}", highlight=False, markup=False)
         await asyncio.sleep(_REFRESH_S)
 
 
@@ -81,37 +82,49 @@ def _current_values(run: Run) -> Table:
     record = run.latest
     for name, infos in run.summary.metrics.items():
         tally = run.summary.tallies[name]
-        table.add_row(Text(name, style="bold"), Text(_trouble(tally.quarantined, tally.last_error), style="red"))
+        trouble = _trouble({"quarantined": tally.quarantined, "last_error": tally.last_error})
+        table.add_row(Text(name, style="bold"), Text(trouble, style="red"))
         for info in infos:
             if info.recorded:
                 value = record.value(name, info.name) if record else None
-                table.add_row(f"  {info.name}", _shown(value), info.unit if info.unit not in ("1", "bool") else "")
+                unit = info.unit if info.unit not in ("1", "bool") else ""
+                table.add_row(f"  {info.name}", _shown(value), Text(unit))
     return table
 
 
-def _trouble(quarantined: str | None, last_error: str | None) -> str:
-    return f"quarantined: {quarantined}" if quarantined else f"last error: {last_error}" if last_error else ""
+def _trouble(tally: Mapping[str, Any]) -> str:
+    if tally["quarantined"]:
+        return f"quarantined: {tally['quarantined']}"
+    if tally["last_error"]:
+        return f"last error: {tally['last_error']}"
+    return "" if tally.get("frames", 1) else "measured nothing"
 
 
 def print_outcome(run: Run, outcome: Outcome, console: Console) -> None:
-    """The tables at the end."""
+    """The tables at the end; where no frame came there is nothing to put into them."""
     summary = outcome.summary
-    if summary["metrics"] and summary["frames"]:
-        console.print(
-            f"\n[bold]{summary['name']}[/bold]: {summary['pictures']} pictures, {summary['duration_s']:.1f} s"
-        )
-        console.print(_metric_table(run.summary, summary, console.width))
+    if summary["frames"]:
+        came = f": {summary['pictures']} pictures, {summary['duration_s']:.1f} s"
+        console.print(Text.assemble("\n", (summary["name"], "bold"), came))
+        for table in _tables(run.summary, summary, console.width):
+            console.print(table, highlight=False)
+    console.print(Text(_closing(run, outcome)), soft_wrap=True)
+
+
+def _tables(totals: Summary, summary: Mapping[str, Any], width: int) -> Iterator[Table]:
+    if summary["metrics"]:
+        yield _metric_table(totals, summary, width)
     if summary["processors"]:
-        console.print(_processor_table(summary))
-    if run.summary.first_incidents:
-        console.print(_incident_table(run.summary))
-    console.print(_closing(run, outcome), highlight=False, soft_wrap=True)
+        yield _processor_table(summary, width)
+    if totals.first_incidents:
+        yield _incident_table(totals, width)
 
 
 def _metric_table(totals: Summary, summary: Mapping[str, Any], width: int) -> Table:
-    columns = ("mean", "p5", "p50", "p95", *(("min", "max") if width >= _WIDE else ()))
+    spread = () if width < _NARROW else ("p5", "p50", "p95", *(("min", "max") if width >= _WIDE else ()))
+    columns = ("mean", *spread)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("metric", no_wrap=True)
+    table.add_column("metric", overflow="fold")
     for heading in ("covered", *columns):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
@@ -120,40 +133,46 @@ def _metric_table(totals: Summary, summary: Mapping[str, Any], width: int) -> Ta
         for info in infos:
             if info.recorded:
                 found = summary["metrics"][f"{processor}.{info.name}"]
-                table.add_row(f"  {info.name}", f"{found['coverage']:.1%}", *_numbers(found, info, columns))
+                unit = info.unit if found["count"] and info.unit not in ("1", "bool") else ""
+                numbers = _numbers(found, info, columns)
+                table.add_row(f"  {info.name}", f"{found['coverage']:.1%}", *numbers, Text(unit))
     return table
 
 
 def _numbers(found: Mapping[str, Any], info: MetricInfo, columns: tuple[str, ...]) -> list[str]:
-    """The cells of a metric and its unit; a flag has only the share of the pictures in which it was set."""
+    """The cells of a metric; a flag has only the share of the pictures in which it was set."""
     if not found["count"]:
         return ["-"] * len(columns)
     if info.kind == "boolean":
-        return [f"{found['mean']:.1%}", *[""] * (len(columns) - 1), ""]
-    return [*(_shown(found[key]) for key in columns), "" if info.unit == "1" else info.unit]
+        return [f"{found['mean']:.1%} yes", *[""] * (len(columns) - 1)]
+    return [_shown(found[key]) for key in columns]
 
 
-def _processor_table(summary: Mapping[str, Any]) -> Table:
+def _processor_table(summary: Mapping[str, Any], width: int) -> Table:
+    headings = ("called", "errors") if width < _NARROW else ("called", "skipped", "errors", "ms p50", "ms p95")
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("processor", no_wrap=True)
-    for heading in ("measured", "skipped", "errors", "ms p50", "ms p95"):
-        table.add_column(heading, justify="right")
-    table.add_column("trouble", style="red")
+    table.add_column("processor", overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("trouble", style="red", overflow="fold")
     for name, tally in summary["processors"].items():
         spent = tally["ms"] or {"p50": None, "p95": None}
-        counts = (str(tally[key]) for key in ("frames", "skipped", "errors"))
-        trouble = _trouble(tally["quarantined"], tally["last_error"])
-        table.add_row(name, *counts, _shown(spent["p50"]), _shown(spent["p95"]), trouble)
+        cells = {"called": str(tally["frames"]), "skipped": str(tally["skipped"]), "errors": str(tally["errors"])}
+        cells |= {"ms p50": _shown(spent["p50"]), "ms p95": _shown(spent["p95"])}
+        table.add_row(name, *(cells[heading] for heading in headings), Text(_trouble(tally)))
     return table
 
 
-def _incident_table(totals: Summary) -> Table:
+def _incident_table(totals: Summary, width: int) -> Table:
+    headings = ("incident", "from", "to", "cause", *(("severity",) if width >= _NARROW else ()))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
-    for heading in ("incident", "from", "to", "cause", "severity"):
-        table.add_column(heading, justify="right" if heading in ("from", "to") else "left")
+    for heading in headings:
+        is_time = heading in ("from", "to")
+        table.add_column(heading, justify="right" if is_time else "left", no_wrap=is_time, overflow="fold")
     for incident in totals.first_incidents:
         span = (f"{incident.start_s:.2f} s", f"{incident.end_s:.2f} s")
-        table.add_row(incident.kind, *span, incident.cause, incident.severity)
+        cells = (Text(incident.kind), *span, Text(incident.cause), incident.severity)
+        table.add_row(*cells[: len(headings)])
     more = totals.incidents.total() - len(totals.first_incidents)
     if more:
         table.caption = f"and {more} more in incidents.jsonl"

@@ -42,5 +42,8 @@ class SourceError(VisionError):
 
 def one_line(error: BaseException) -> str:
     """What an exception says, as one line that starts with its type."""
-    text = " ".join(str(error).split())
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a plugin's exception may fail to describe itself
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,9 +1,10 @@
 """Model files: where each comes from, where it is kept, and how it is checked.
 
 No model is part of the distribution. A processor names the files that it reads (`Processor.models`); they
-are obtained once, into the user's cache folder, and checked by their SHA-256. A source is a function that
-writes the file to a path: `from_url` downloads it, `from_wheel` makes it out of an official Python wheel
-that pip downloads, so that it is to be had wherever a Python package index or a mirror of one is.
+are obtained once, into the user's cache folder, and checked by their SHA-256. That of a file which is built on
+this machine is noted in a file beside it. A source is a function that writes the file to a path: `from_url`
+downloads it, `from_wheel` makes it out of an official Python wheel that pip downloads, so that it is to be had
+wherever a Python package index or a mirror of one is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 import urllib.error
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +56,7 @@ class ModelFile:
     :ivar origin: where it comes from, for people.
     :ivar sha256: of the file, in hexadecimal; `None` where it is built on this machine.
     :ivar obtain: the source, see `from_url` and `from_wheel`.
+    :ivar members: what it holds, where it is a zip archive; checked where there is no hash to check by.
     """
 
     name: str
@@ -62,6 +65,7 @@ class ModelFile:
     origin: str
     sha256: str | None
     obtain: Obtain
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +104,10 @@ def path_of(model: ModelFile) -> Path:
 
 
 def is_present(model: ModelFile) -> bool:
-    """The file is in the cache folder and, where its hash is known, is the right one."""
+    """The file is in the cache folder and is the right one, or is still what was built here."""
     path = path_of(model)
-    return path.is_file() and _matches(path, model.sha256)
+    expected = model.sha256 or _noted(path)
+    return expected is not None and path.is_file() and _sha256(path) == expected
 
 
 def ensure(model: ModelFile, report: Callable[[str], None] = lambda line: None) -> Path:
@@ -113,7 +118,9 @@ def ensure(model: ModelFile, report: Callable[[str], None] = lambda line: None) 
     """
     if not is_present(model):
         report(f"{model.name}: fetching it from {model.origin}")
-        _store(model, model.obtain)
+        advice = f"on a machine with a network run `vision models fetch {model.name}`"
+        advice += f", or copy {model.file_name} and run `vision models import {model.name} FILE`"
+        _store(model, model.obtain, "obtained", advice)
     return path_of(model)
 
 
@@ -126,11 +133,11 @@ def import_file(model: ModelFile, path: Path) -> Path:
     def copy(target: Path) -> None:
         shutil.copyfile(path, target)
 
-    _store(model, copy)
+    _store(model, copy, "imported", f"give {model.file_name} as `vision models fetch {model.name}` makes it elsewhere")
     return path_of(model)
 
 
-def _store(model: ModelFile, obtain: Obtain) -> None:
+def _store(model: ModelFile, obtain: Obtain, done: str, advice: str) -> None:
     """Obtain into a temporary folder beside the target, check, and rename: nobody ever sees half a file."""
     target = path_of(model)
     try:
@@ -138,18 +145,46 @@ def _store(model: ModelFile, obtain: Obtain) -> None:
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=target.parent) as folder:
             fetched = Path(folder) / model.file_name
             obtain(fetched)
-            _check(fetched, model.sha256)
+            if model.sha256 is None:
+                _check_members(fetched, model.members)
+                _note(fetched).replace(_note_of(target))
+            else:
+                _check(fetched, model.sha256)
             fetched.replace(target)
     except (ModelError, OSError) as error:
-        what = f"{model.name}: could not be obtained ({_reason(error)})"
-        raise ModelError(f"{what}; {_advice(model)}") from error
+        raise ModelError(f"{model.name}: could not be {done} ({_reason(error)}); {advice}") from error
 
 
-def _advice(model: ModelFile) -> str:
-    return (
-        f"on a machine with a network run `vision models fetch {model.name}`, "
-        f"or copy {model.file_name} and run `vision models import {model.name} FILE`"
-    )
+def _note_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
+
+
+def _note(path: Path) -> Path:
+    """Write the hash of a file beside it, in the format of `sha256sum`; the path of the note."""
+    note = _note_of(path)
+    note.write_text(f"{_sha256(path)}  {path.name}\n", encoding="utf-8")
+    return note
+
+
+def _noted(path: Path) -> str | None:
+    try:
+        return _note_of(path).read_text(encoding="utf-8").partition(" ")[0]
+    except (OSError, ValueError):
+        return None
+
+
+def _check_members(path: Path, members: tuple[str, ...]) -> None:
+    if not members:
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            lacking = sorted(set(members) - set(archive.namelist()))
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
+        raise ModelError(f"{path.name} is not the file expected: no zip archive") from error
+    if lacking or damaged:
+        what = f"it lacks {lacking[0]}" if lacking else f"{damaged} in it is damaged"
+        raise ModelError(f"{path.name} is not the file expected: {what}")
 
 
 def from_url(url: str) -> Obtain:
@@ -241,13 +276,10 @@ def _reason(error: Exception) -> str:
     return _scrubbed(" ".join(str(error).split())) or type(error).__name__
 
 
-def _check(path: Path, sha256: str | None) -> None:
-    if not _matches(path, sha256):
-        raise ModelError(f"{path.name} is not the file expected: SHA-256 {_sha256(path)}, not {sha256}")
-
-
-def _matches(path: Path, sha256: str | None) -> bool:
-    return sha256 is None or _sha256(path) == sha256
+def _check(path: Path, sha256: str) -> None:
+    found = _sha256(path)
+    if found != sha256:
+        raise ModelError(f"{path.name} is not the file expected: SHA-256 {found}, not {sha256}")
 
 
 def _sha256(path: Path) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from vision.errors import ConfigError
-from vision.redaction import redacted, redacted_text
+from vision.redaction import is_secret
 from vision.registry import did_you_mean
 
 __all__ = ["Document", "Location", "PathKeys", "path_text", "read"]
@@ -22,22 +22,37 @@ __all__ = ["Document", "Location", "PathKeys", "path_text", "read"]
 PathKeys = tuple[str | int, ...]
 Location = tuple[str, int | None]  # file or "--set", line
 M = TypeVar("M", bound=BaseModel)
+_SET = "--set"
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|\$\{[^}]*\}?")
+_DOTTED = re.compile(r"[\w-]+(\.[\w-]+)*")
+_KEY = re.compile(r"[\w.-]{1,40}")
+_HARMLESS = re.compile(r"[A-Za-z0-9_. -]{0,40}")
+_ADDRESS = re.compile(r"url|ice_servers", re.IGNORECASE)  # what stands there may hold a secret in any form
+_MOST_DIGITS = 30
+_MOST_NODES = 100_000  # with every alias written out
+# What PyYAML quotes of the file is a value that begins with one of its signs: * & !
+_QUOTED_NAME = re.compile(r"(alias|anchor|tag|handle) (['\"]).*\2")
 
 
 @dataclass(slots=True)
 class Document:
-    """Parsed YAML, and where each of its values stands."""
+    """Parsed YAML, and where each of its values stands.
+
+    :ivar missing: what is to be said of values whose environment variable is not set, unless they are replaced.
+    """
 
     name: str
     data: Any
     where: dict[PathKeys, Location] = field(default_factory=dict)
+    missing: dict[PathKeys, str] = field(default_factory=dict)
 
     def error(self, path: PathKeys, message: str) -> ConfigError:
         """An error at a path: `demo.yaml:7: processors[1].use: message`."""
         name, line = self.location(path)
+        dotted, message = path_text(path), " ".join(message.split())
+        if name == _SET:
+            return ConfigError(f"{_SET} {dotted}: {message}")
         place = f"{name}:{line}" if line else name
-        dotted = path_text(path)
         return ConfigError(f"{place}: {dotted}: {message}" if dotted else f"{place}: {message}")
 
     def location(self, path: PathKeys) -> Location:
@@ -46,20 +61,31 @@ class Document:
             path = path[:-1]
         return self.where.get(path, (self.name, None))
 
+    def require_variables(self) -> None:
+        """To be called when everything is set that will be.
+
+        :raises ConfigError: when a value needs an environment variable that is not set.
+        """
+        for path, message in self.missing.items():
+            raise self.error(path, message)
+
     def validated(self, model: type[M], data: Any, path: PathKeys, beside: Iterable[str] = ()) -> M:
         """The part of the document at `path`, checked by a pydantic model.
 
         :param beside: keys that are allowed there too, and were taken out before.
         :raises ConfigError: on the first thing that is wrong, with its line, what is allowed, and how many more.
         """
+        # `from None`: what the errors say of their input is not to be shown, by tracebacks neither
         try:
             return model.model_validate(data)
         except ValidationError as invalid:
             problems = invalid.errors()
-            first = problems[0]
-            more = f" (the first of {len(problems)} errors)" if len(problems) > 1 else ""
-            keys = self._existing((*path, *first["loc"]))
-            raise self.error(keys, _message(first, model, beside) + more) from invalid
+        except Exception as error:  # a validator may be anybody's
+            raise self.error(path, f"cannot be checked: {model.__qualname__} raised {type(error).__name__}") from None
+        first = problems[0]
+        more = f" (the first of {len(problems)} errors)" if len(problems) > 1 else ""
+        full = (*path, *first["loc"])
+        raise self.error(self._existing(full), _message(first, model, full, beside) + more)
 
     def _existing(self, path: PathKeys) -> PathKeys:
         """Pydantic puts names of union branches into a path; keep what the document has, and a missing last key."""
@@ -69,62 +95,83 @@ class Document:
                 kept = (*kept, key)
         return kept
 
-    def set(self, assignment: str, option: str = "--set") -> None:
+    def set(self, assignment: str, option: str = _SET) -> None:
         """Carry out one `key.path=value` of the command line; the value is YAML, `option` is what it is called there.
 
         :raises ConfigError: when it is no assignment, or the path leads through something that is no mapping.
         """
         dotted, equals, text = assignment.partition("=")
-        if not equals or not dotted.strip():
-            raise ConfigError(f"{option} {assignment}: not of the form key.path=value, such as run.duration_s=10")
-        keys: PathKeys = tuple(int(key) if key.isdigit() else key for key in dotted.strip().split("."))
-        given = f"{option} {text}" if option != "--set" else f"--set {dotted}"
-        value = _parse(text, given)
+        dotted = dotted.strip()
+        if not equals or not _DOTTED.fullmatch(dotted):
+            raise ConfigError(f"{option} {_shown_key(dotted)}: not of the form key.path=value: run.duration_s=10")
+        keys: PathKeys = tuple(int(key) if _is_index(key) else key for key in dotted.split("."))
+        value = _parse(text, f"{option} {dotted}")
         self.data = _with(self.data, keys, value.data, dotted)
-        for path in [path for path in self.where if path[: len(keys)] == keys]:
-            del self.where[path]
-        for depth in range(1, len(keys)):
+        given = option if option == _SET else f"{option} {text}"
+        for known in (self.where, self.missing):
+            for path in [path for path in known if path[: len(keys)] == keys]:
+                del known[path]
+        for depth in range(1, len(keys) + 1):
             self.where.setdefault(keys[:depth], (given, None))
-        self.where[keys] = (given, None)
+        self.missing |= {(*keys, *path): message for path, message in value.missing.items()}
 
 
 def path_text(path: Sequence[str | int]) -> str:
     """`("processors", 1, "use")` as `processors[1].use`."""
     text = ""
     for key in path:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else str(key)
+        text += f"[{key}]" if isinstance(key, int) else f".{_shown_key(key)}" if text else _shown_key(key)
     return text
 
 
 def read(path: Path) -> Document:
-    """Read a YAML file.
+    """Read a YAML file; see `Document.require_variables` for what it may still lack.
 
-    :raises ConfigError: when it cannot be read, is no YAML, repeats a key, or needs a variable that is not set.
+    :raises ConfigError: when it cannot be read, is no YAML, or repeats a key.
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise ConfigError(f"{path}: cannot be read: {reason}") from error
+        raise ConfigError(f"{path}: cannot be read: {reason}") from None
     return _parse(text, str(path))
 
 
 def _parse(text: str, name: str) -> Document:
     document = Document(name, None)
+    # `from None`: PyYAML's errors quote the file, which may hold secrets
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
+            _require_bounded(node, name)
             document.data = _construct(loader, node, (), document, set())
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise ConfigError(f"{name}:{line}: no valid YAML: {error.problem or error.context}") from error
-    except RecursionError as error:
-        raise ConfigError(f"{name}: no valid YAML: nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:  # a date that is none is a ValueError
-        raise ConfigError(f"{name}: no valid YAML: {' '.join(str(error).split())}") from error
+        problem = _QUOTED_NAME.sub(r"\1", error.problem or error.context or "")
+        raise ConfigError(f"{name}:{line}: no valid YAML: {problem}") from None
+    except RecursionError:
+        raise ConfigError(f"{name}: no valid YAML: nested too deeply") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: no valid YAML: {' '.join(str(error).split())}") from None
     return document
+
+
+def _require_bounded(root: yaml.Node, name: str) -> None:
+    """Aliases of aliases can make a few lines larger than any memory."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = 0  # of an alias that contains itself; that is found later
+            children = node.value if isinstance(node, yaml.CollectionNode) else ()
+            inside = (part for child in children for part in (child if isinstance(child, tuple) else (child,)))
+            sizes[id(node)] = 1 + sum(size(part) for part in inside)
+        return sizes[id(node)]
+
+    if size(root) > _MOST_NODES:
+        raise ConfigError(f"{name}: more than {_MOST_NODES} values, with its aliases written out")
 
 
 def _construct(loader: yaml.SafeLoader, node: yaml.Node, path: PathKeys, document: Document, parents: set[int]) -> Any:
@@ -137,8 +184,15 @@ def _construct(loader: yaml.SafeLoader, node: yaml.Node, path: PathKeys, documen
     if isinstance(node, yaml.SequenceNode):
         items = enumerate(node.value)
         return [_construct(loader, item, (*path, i), document, inside) for i, item in items]
-    value = loader.construct_object(node, deep=True)
+    value = _scalar(loader, node, path, document)
     return _substituted(value, path, document) if isinstance(value, str) else value
+
+
+def _scalar(loader: yaml.SafeLoader, node: yaml.Node, path: PathKeys, document: Document) -> Any:
+    try:
+        return loader.construct_object(node, deep=True)
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError):  # `2001-99-99`, `!!bool x`, `!!int ""`
+        raise document.error(path, f"no valid YAML: this is no {node.tag.rpartition(':')[2]}") from None
 
 
 def _mapping(
@@ -147,11 +201,14 @@ def _mapping(
     loader.flatten_mapping(node)
     result: dict[str, Any] = {}
     for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError(f"{document.name}:{line}: {path_text(path) or 'the file'}: a key must be a single word")
         key = str(key_node.value)
         here = (*path, key)
         if key in result:
-            raise ConfigError(f"{document.name}:{key_node.start_mark.line + 1}: {path_text(here)}: given twice")
-        document.where[here] = (document.name, key_node.start_mark.line + 1)
+            raise ConfigError(f"{document.name}:{line}: {path_text(here)}: given twice")
+        document.where[here] = (document.name, line)
         result[key] = _construct(loader, value_node, here, document, parents)
     return result
 
@@ -160,16 +217,17 @@ def _substituted(text: str, path: PathKeys, document: Document) -> str:
     def value(found: re.Match[str]) -> str:
         name, default = found.groups()
         if name is None:
-            raise document.error(path, f"'{found.group()}' is no variable; write ${{NAME}} or ${{NAME:-default}}")
-        if name in os.environ:
-            return os.environ[name]
-        if default is None:
-            raise document.error(
-                path, f"the environment variable {name} is not set; export it, or write ${{{name}:-default}}"
-            )
-        return str(default)
+            raise document.error(path, "a '${' that begins no variable; write ${NAME} or ${NAME:-default}")
+        if name not in os.environ and default is None:
+            advice = f"export it, or write ${{{name}:-default}}"
+            document.missing[path] = f"the environment variable {name} is not set; {advice}"
+        return os.environ.get(name, default or "")
 
     return _VARIABLE.sub(value, text)
+
+
+def _is_index(key: str) -> bool:
+    return key.isascii() and key.isdecimal() and len(key) <= _MOST_DIGITS
 
 
 def _with(data: Any, keys: PathKeys, value: Any, dotted: str) -> Any:
@@ -188,23 +246,48 @@ def _with(data: Any, keys: PathKeys, value: Any, dotted: str) -> Any:
     return {**data, key: _with(data.get(key), rest, value, dotted)}
 
 
-def _message(problem: ErrorDetails, model: type[BaseModel], beside: Iterable[str]) -> str:
+def _message(problem: ErrorDetails, model: type[BaseModel], path: PathKeys, beside: Iterable[str]) -> str:
     kind, key = problem["type"], str(problem["loc"][-1]) if problem["loc"] else ""
     if kind == "extra_forbidden":
         allowed = sorted({*_fields_at(model, problem["loc"][:-1]), *(beside if len(problem["loc"]) == 1 else ())})
         hint = did_you_mean(key, allowed) or ";"
-        return f"unknown key '{key}'{hint} allowed: {', '.join(allowed) or 'none'}"
+        return f"unknown key '{_shown_key(key)}'{hint} allowed: {', '.join(allowed) or 'none'}"
     if kind == "missing":
         return f"'{key}' is required"
+    got = f", got {_shown(problem['input'], path)}"
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return f"must be a mapping (key: value), got {_shown(problem['input'])}"
-    text = problem["msg"].removeprefix("Value error, ")
-    return f"{text[:1].lower()}{text[1:]}, got {_shown(redacted({key: problem['input']})[key])}"
+        return f"must be a mapping (key: value){got}"
+    if kind == "value_error" and isinstance(problem["input"], dict | list):
+        got = ""  # the words are about what is inside
+    # words of a plugin's own may end with the input already, in clear
+    text = re.sub(r"[,;:] got .*", "", problem["msg"].removeprefix("Value error, "), flags=re.DOTALL)
+    return f"{text[:1].lower()}{text[1:]}{got}{_nearest(problem)}"
 
 
-def _shown(value: Any) -> str:
-    text = repr(value) if not isinstance(value, dict | list) else f"a {type(value).__name__}"
-    return redacted_text(text if len(text) <= 60 else f"{text[:57]}...")
+def _nearest(problem: ErrorDetails) -> str:
+    expected = str(problem.get("ctx", {}).get("expected", ""))
+    given = problem["input"]
+    return did_you_mean(given, re.findall(r"'([^']*)'", expected)) if isinstance(given, str) else ""
+
+
+def _shown(value: Any, path: PathKeys) -> str:
+    """A value where it cannot be a secret, else what kind of thing it is."""
+    names = [key for key in path if isinstance(key, str)]
+    if value is None or isinstance(value, bool):
+        return repr(value)
+    if not any(is_secret(name) or _ADDRESS.search(name) for name in names):
+        if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**_MOST_DIGITS):
+            return repr(value)
+        if isinstance(value, str) and _HARMLESS.fullmatch(value):
+            return repr(value)
+    kinds = {str: "text", dict: "mapping", int: "number", float: "number"}
+    return f"a {kinds.get(type(value), type(value).__name__)}"
+
+
+def _shown_key(key: str) -> str:
+    """A key as far as it looks like one: where the space behind the colon is forgotten it holds the value too."""
+    found = _KEY.match(key)
+    return key if found and found.group() == key else f"{found.group() if found else ''}..."
 
 
 def _fields_at(model: type[BaseModel], loc: Sequence[str | int]) -> Iterable[str]:

@@ -49,6 +49,7 @@ ATTENTION = models.ModelFile(
         },
         build_bundle,
     ),
+    members=("face_detector.tflite", "face_landmarks_detector.tflite"),
 )
 
 _PUBLISHED = "https://storage.googleapis.com/mediapipe-models/face_landmarker"

@@ -197,6 +197,7 @@ def test_a_file_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("nothing to see\n" * 40)
     (tmp_path / "notes.txt").write_text("nothing to see\n" * 40)
     (tmp_path / "words.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhi\n")
+    (tmp_path / "huge.y4m").write_text("YUV4MPEG2 W30000 H30000 F25:1 C420\nFRAME\n")
     os.mkfifo(tmp_path / "pipe.mp4")
     whole = write(tmp_path / "end.mp4", options={})
     (tmp_path / "no index.mp4").write_bytes(whole.read_bytes()[:-4000])
@@ -207,6 +208,8 @@ def test_a_file_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
         "empty.mp4": "no recording",
         "notes": "no recording",
         "notes.txt": "a text",
+        "x" * 300: "File name too long",
+        "huge.y4m": "cannot be opened",
         "words.srt": "neither pictures nor sound",
         "no index.mp4": "lacks its index",
     }
@@ -215,6 +218,31 @@ def test_a_file_that_cannot_be_opened_is_one_line(tmp_path: Path) -> None:
             connector(tmp_path / name)
         checked(str(caught.value))
         assert caught.value.exit_status == 3
+
+
+def test_a_home_that_is_nobodys(tmp_path: Path) -> None:
+    """A `~name` that cannot be resolved is one line too."""
+    with pytest.raises(SourceError, match="there is no such user"):
+        connector(Path("~nosuchuser/clip.mp4"))
+
+
+PLAYLISTS = {
+    "live.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\na.ts\n",
+    "list.ffconcat": "ffconcat version 1.0\nfile a.ts\n",
+    "live.mpd": '<?xml version="1.0"?><MPD profiles="urn:mpeg:dash:profile:isoff-live:2011" type="dynamic"></MPD>',
+    "stream.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
+}
+
+
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_a_playlist_is_refused_at_once(tmp_path: Path, name: str) -> None:
+    """A file that names others is no recording, and is not waited for, as a live one would have it."""
+    path = tmp_path / name
+    path.write_text(PLAYLISTS[name])
+    begun = time.monotonic()
+    with pytest.raises(SourceError, match="it is a playlist; give the recording itself"):
+        connector(path)
+    assert time.monotonic() - begun < 1
 
 
 def test_a_playlist_leads_nowhere(tmp_path: Path) -> None:

@@ -224,6 +224,20 @@ def test_a_redirect_to_another_host_drops_the_token() -> None:
     run_clean(scenario())
 
 
+def test_a_session_at_another_host_is_released_without_the_token() -> None:
+    """A Location may lead anywhere; what is there is asked to end the session, but is not told the token."""
+
+    async def scenario() -> None:
+        async with Server(answers(200)) as other, Server(answers(201, "no sdp", Location=f"{other.url}/s/1")) as first:
+            await refused(made(WhepConnector, url=first.url, token=TOKEN))
+            assert "authorization" in first.requests[0].headers
+            (delete,) = other.requests
+            assert (delete.method, delete.target) == ("DELETE", "/s/1")
+            assert "authorization" not in delete.headers
+
+    run_clean(scenario())
+
+
 @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/", "http://[bad", "javascript:alert(1)"])
 def test_a_redirect_to_something_else_is_refused(target: str) -> None:
     """Only HTTP is followed."""
@@ -407,7 +421,7 @@ def test_nothing_to_release_is_no_warning(status: int, caplog: pytest.LogCapture
     assert not caplog.records
 
 
-@pytest.mark.parametrize("token", ["", "two words", "with\nend", "tökén"])
+@pytest.mark.parametrize("token", ["two words", "with\nend", "tökén"])
 def test_a_token_that_no_header_carries_is_refused(token: str) -> None:
     """Such a token is a mistake of the configuration, and is not shown where pydantic shows values."""
     with pytest.raises(ValidationError, match="token"):
@@ -422,7 +436,9 @@ def test_relay_needs_a_turn_server() -> None:
     WhepOptions.model_validate(options | {"ice_servers": [{"urls": ["turn:127.0.0.1"]}]})
 
 
-@pytest.mark.parametrize("url", ["turn.example.com", "turn:::1:80", "http://turn.example.com", "turn:h:80?transport=x"])
+@pytest.mark.parametrize(
+    "url", ["turn.example.com", "turn:::1:80", "http://turn.example.com", "turn:h:80?transport=x", "turn:u@h:80"]
+)
 def test_an_ice_url_that_cannot_be_used_is_refused(url: str) -> None:
     """What aiortc would trip over is an error of the configuration."""
     with pytest.raises(ValidationError, match="not stun:HOST"):

@@ -29,9 +29,15 @@ _SHORT_S = 0.5  # a recording that ends this much before its stated length is tr
 _MOST_BAD_PACKETS = 50  # in a row of one track; then the rest is taken to be unreadable
 _GUESSED_FPS = 25  # of a stream that says neither times nor a rate, as FFmpeg does
 _ESTIMATE = 0.02  # a stated length this near to size / bit rate was made from them
-# A text that names other files (a playlist) must not reach into the network. Texts themselves are pictures to FFmpeg.
-_ALLOWED = {"protocol_whitelist": "file,crypto,data"}
-_NO_RECORDINGS = frozenset(["tty"])
+# What names other files and addresses instead of holding pictures: reading it may wait for ever, and go anywhere.
+_PLAYLISTS = frozenset(["concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"])
+_PLAYLIST_SIGNS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<CompositionPlaylist", b"\nm=video", b"\nm=audio")
+_SIGNS_WITHIN = 4096
+_NO_RECORDINGS = frozenset(["tty"])  # texts are pictures to FFmpeg
+_ALLOWED = {
+    "protocol_whitelist": "file,crypto,data",
+    "format_whitelist": ",".join(sorted(av.formats_available - _PLAYLISTS)),
+}
 
 _Unit = DecodedPicture | DecodedSound
 
@@ -80,7 +86,7 @@ class FileConnector(Connector):
 
     def __init__(self, options: FileOptions, context: SourceContext) -> None:
         super().__init__(options, context)
-        self._path = options.path.expanduser()
+        self._path = _expanded(options.path)
         self._container = _opened(self._path)
         streams = self._container.streams
         self._video, self._audio = _first_usable(streams.video), _first_usable(streams.audio)
@@ -225,21 +231,39 @@ class FileConnector(Connector):
         return facts
 
 
-def _opened(path: Path) -> av.container.InputContainer:
-    if not path.exists():
-        raise SourceError(f"{path}: there is no such file")
-    if not path.is_file():  # a pipe would block, and its end is no end of a recording
-        raise SourceError(f"{path}: is no file; give a recording")
+def _expanded(path: Path) -> Path:
     try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise SourceError(f"{path}: there is no such user; write ./~ for a file of that name") from error
+
+
+def _opened(path: Path) -> av.container.InputContainer:
+    try:
+        if not path.exists():
+            raise SourceError(f"{path}: there is no such file")
+        if not path.is_file():  # a pipe would block, and its end is no end of a recording
+            raise SourceError(f"{path}: is no file; give a recording")
         # file: a name with a colon in it is a name, not a protocol
         container = av.open(f"file:{path}", "r", options=_ALLOWED)
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise SourceError(f"{path}: cannot be opened: {_why_not_opened(error)}") from error
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
+        playlist = "it is a playlist; give the recording itself" if _is_playlist(path) else None
+        raise SourceError(f"{path}: cannot be opened: {playlist or _why_not_opened(error)}") from error
     reason = _why_not_usable(container)
     if reason:
         container.close()
         raise SourceError(f"{path}: cannot be opened: {reason}")
     return container
+
+
+def _is_playlist(path: Path) -> bool:
+    """Whether a file that was refused is a text that names others, by its beginning."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_SIGNS_WITHIN)
+    except (OSError, ValueError):
+        return False
+    return any(sign in head for sign in _PLAYLIST_SIGNS)
 
 
 def _why_not_opened(error: Exception) -> str:

@@ -66,7 +66,7 @@ def client_for(url: str) -> httpx.AsyncClient:
         raise SourceError(
             f"http: the environment's proxy or certificate settings cannot be used: {_said_by(error)}"
             " (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, SSL_CERT_FILE)"
-        ) from error
+        ) from None  # the error quotes the proxy's URL, password and all
 
 
 async def exchange(

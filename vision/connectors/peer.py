@@ -32,7 +32,7 @@ from vision.connectors.receiver import (
     set_up_gathering,
 )
 from vision.connectors.release import uninterrupted
-from vision.errors import SourceError, one_line
+from vision.errors import SourceError
 from vision.intake import DecodedPicture, DecodedSound, Intake
 from vision.processor import Options
 
@@ -41,13 +41,12 @@ __all__ = ["Exchange", "IceServer", "Peer", "PeerOptions", "is_ice_url"]
 _log = logging.getLogger(__name__)
 _GATHER_S = 3.0  # a TURN server that has not answered by then is taken to be gone
 _CLOSE_S = 2.0  # closing may wait for a TURN server that is gone
-_MOST_QUOTED = 160
 
 Exchange = Callable[[str], Awaitable[str]]
 _Unit = DecodedPicture | DecodedSound
 
 # What aiortc can parse; a host with colons (an IPv6 address) it cannot.
-_ICE_URL = re.compile(r"stuns?:[^?:\s]+(:\d{1,5})?|turns?:[^?:\s]+(:\d{1,5})?(\?transport=(udp|tcp))?")
+_ICE_URL = re.compile(r"stuns?:[^?:@/\s]+(:\d{1,5})?|turns?:[^?:@/\s]+(:\d{1,5})?(\?transport=(udp|tcp))?")
 
 
 def is_ice_url(url: str) -> bool:
@@ -145,8 +144,8 @@ class Peer:
             await self._connection.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
             await self._connection.addIceCandidate(None)  # all candidates are in the answer: ICE may fail
         except Exception as error:  # aiortc raises whatever its parser trips over
-            said = one_line(error)[:_MOST_QUOTED]
-            raise SourceError(f"whep: the server's SDP answer cannot be used: {said}") from error
+            # only its type: its words may quote the answer, and that may quote the token
+            raise SourceError(f"whep: the server's SDP answer cannot be used ({type(error).__name__})") from error
         if self._video.currentDirection == "inactive":
             raise SourceError("whep: the server answered with inactive video; it speaks neither H264 nor VP8")
 

@@ -136,4 +136,5 @@ def _parsed(model: type[M], place: str, body: Any) -> M:
         return model.model_validate(body)
     except ValidationError as error:
         field = ".".join(str(key) for key in error.errors()[0]["loc"])
-        raise SourceError(f"{place}: the answer lacks a usable '{field}'") from error
+        # `from None`: the error quotes the answer, which holds credentials
+        raise SourceError(f"{place}: the answer lacks a usable '{field}'") from None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Self
+from typing import Any, Self
 from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
 import httpx
-from pydantic import Field, HttpUrl, SecretStr, model_validator
+from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from vision.connectors.base import Connector
 from vision.connectors.http import Answer, RequestError, Token, client_for, exchange, is_http_url, quoted
@@ -47,8 +47,14 @@ class WhepOptions(PeerOptions):
     """Options of `whep`."""
 
     url: HttpUrl = Field(description="the WHEP endpoint")
-    token: Token | None = Field(None, description="bearer token; none: no Authorization header is sent")
+    token: Token | None = Field(None, description="bearer token; none or empty: no Authorization header is sent")
     ice_servers: list[IceServer] = Field([], description="STUN and TURN servers")
+
+    @field_validator("token", mode="before")
+    @classmethod
+    def _empty_is_none(cls, token: Any) -> Any:
+        """So that `${WHEP_TOKEN:-}` serves with a token and without one."""
+        return None if token == "" else token
 
     @model_validator(mode="after")
     def _relay_has_a_server(self) -> Self:
@@ -85,6 +91,7 @@ class WhepSession:
         self._secrets = _secrets(url, token)
         self._client = client_for(url)
         self._posting: asyncio.Task[str] | None = None
+        self._posted = url  # where the session was opened, behind all redirects
         self._resource: str | None = None
 
     async def __aenter__(self) -> WhepSession:
@@ -136,6 +143,7 @@ class WhepSession:
         """Where the session is, before the body is read: also one whose answer breaks off holds the slot."""
         if response.status_code not in _ACCEPTED:
             return
+        self._posted = url
         self._resource = session_url(url, response.headers.get("Location", ""))
         if self._resource is None:
             _log.warning("whep: %s gave no usable Location; the viewer's slot cannot be released", redacted_url(url))
@@ -146,7 +154,7 @@ class WhepSession:
             shown = redacted_url(target) if target else "something"
             raise SourceError(f"whep: {redacted_url(url)}: redirects to {quoted(shown)}, which is no HTTP URL")
         if not _is_same_or_safer(urlsplit(url), urlsplit(target)):
-            self._token = None  # a token is for the host it was given for
+            self._token = None
         return target
 
     def _authorization(self) -> dict[str, str]:
@@ -175,8 +183,10 @@ class WhepSession:
         if self._resource is None:
             return
         resource, self._resource = self._resource, None
+        known = _is_same_or_safer(urlsplit(self._posted), urlsplit(resource))
+        headers = self._authorization() if known else {}
         try:
-            answer = await exchange(self._client, "DELETE", resource, limit_s=_DELETE_S, headers=self._authorization())
+            answer = await exchange(self._client, "DELETE", resource, limit_s=_DELETE_S, headers=headers)
         except RequestError as error:
             _log.warning("whep: %s: not released: %s", redacted_url(resource), error)
             return
@@ -212,7 +222,10 @@ def _joined(url: str, location: str) -> str | None:
 
 
 def _is_same_or_safer(one: SplitResult, other: SplitResult) -> bool:
-    """Whether a URL leads to the same server as another, or to the same host over TLS instead of plainly."""
+    """Whether a URL leads to the same server as another, or to the same host over TLS instead of plainly.
+
+    A token is for the server it was given for, and goes nowhere else.
+    """
     places = [(part.scheme, part.hostname, part.port or _PORTS[part.scheme]) for part in (one, other)]
     upgraded = [("http", one.hostname, 80), ("https", one.hostname, 443)]
     return places[0] == places[1] or places == upgraded

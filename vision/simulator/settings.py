@@ -31,7 +31,7 @@ Height = Annotated[int, Field(ge=64, le=1920, multiple_of=2)]
 class Fault(BaseModel):
     """One planted fault: what goes wrong in the media time from `start_s` up to `start_s + duration_s`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: FaultKind = Field(description="what goes wrong")
     start_s: float = Field(ge=0, description="media time at which it starts; 0 is the first picture")
@@ -66,7 +66,7 @@ class Fault(BaseModel):
 class SimulatorSettings(BaseModel):
     """The simulated avatar: everything it shows and says follows from these."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     seed: int = Field(1, ge=0, description="the same seed gives the same performance")
     size: tuple[Width, Height] = Field((1280, 720), description="width and height of the picture, px; even")
@@ -85,4 +85,4 @@ class SimulatorSettings(BaseModel):
     def _two_numbers(cls, size: object) -> object:
         if isinstance(size, list | tuple) and len(size) == 2:
             return tuple(size)
-        raise ValueError(f"expected [width, height], such as [1280, 720]; got {size!r}")
+        raise ValueError("expected [width, height], such as [1280, 720]")
