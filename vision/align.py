@@ -118,8 +118,9 @@ class Aligner:
     """Turns pictures and samples on the media clock into frames; synchronous, time is given to it.
 
     A picture waits until its sound is complete, at most `deadline_s` on the scale of `now_s` (in a file: until sixty
-    wait); sound that comes later goes to the next frame. After such a picture none waits until sound comes again. When no picture has come for `tick_s`, a frame without one carries the sound; polled
-    often, that is more than five times a second.
+    wait); sound that comes later goes to the next frame. After such a picture none waits until sound comes again. When
+    no picture has come for `tick_s`, a frame without one carries the sound; polled often, that is more than five times
+    a second.
 
     :param expects_sound: pictures wait for sound before any has come.
     :param live: ticks follow `now_s`; else they follow the sound itself, and only `_MOST_PENDING` bounds the wait.

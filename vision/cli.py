@@ -65,7 +65,7 @@ def _options(
     debug: Annotated[bool, typer.Option("--debug", help="show tracebacks and log in detail")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
 ) -> None:
-    handler = RichHandler(console=_err, show_path=debug, rich_tracebacks=False)
+    handler = RichHandler(console=_err, show_time=debug, show_path=debug, rich_tracebacks=False)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler], force=True)
     logging.getLogger("vision").setLevel(logging.DEBUG if debug else logging.INFO)
 

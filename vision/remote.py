@@ -250,7 +250,8 @@ class _Child:
     def _new_memory(self, geometry: _Geometry, timeout_s: float) -> mmap.mmap:
         folder = _SHARED_FOLDER if _SHARED_FOLDER.is_dir() and os.access(_SHARED_FOLDER, os.W_OK) else None
         with tempfile.NamedTemporaryFile(dir=folder, prefix="vision-") as file:
-            os.posix_fallocate(file.fileno(), 0, geometry.size)  # a full disk is an error here, not a SIGBUS later
+            file.write(bytes(geometry.size))  # a full disk is an error here, not a SIGBUS later
+            file.flush()
             memory = mmap.mmap(file.fileno(), geometry.size)
             self.call("map", (file.name, geometry), timeout_s)
         return memory
