@@ -68,10 +68,9 @@ def _view(run: Run, fps: float) -> RenderableType:
         (f" {run.config.name} ", "bold reverse"),
         " ",
         (run.state, _STATE_STYLE[run.state]),
-        f"  {at_s:.1f}{of} s   {run.summary.pictures} pictures   {fps:.1f} fps   ",
-        f"queue {queue.waiting}/{queue.size}   ",
+        f"  {at_s:.1f}{of} s  {run.summary.pictures} pictures  {fps:.1f} fps  queue {queue.waiting}/{queue.size}  ",
         (f"dropped {queue.dropped}", "red" if queue.dropped else ""),
-        "   ",
+        "  ",
         (f"incidents {run.summary.incidents.total()}", "red" if run.summary.incidents else ""),
     )
     return Group(head, _current_values(run), Text(" Ctrl-C ends the run and writes the summary", style="dim"))
@@ -123,7 +122,7 @@ def _tables(totals: Summary, summary: Mapping[str, Any], width: int) -> Iterator
 def _metric_table(totals: Summary, summary: Mapping[str, Any], width: int) -> Table:
     spread = () if width < _NARROW else ("p5", "p50", "p95", *(("min", "max") if width >= _WIDE else ()))
     columns = ("mean", *spread)
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("metric", overflow="fold")
     for heading in ("covered", *columns):
         table.add_column(heading, justify="right", no_wrap=True)
