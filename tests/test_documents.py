@@ -86,6 +86,7 @@ def test_public_names_exist_and_are_described() -> None:
     assert list(vision.__all__) == sorted(vision.__all__)
     for name in vision.__all__:
         assert getattr(vision, name).__doc__, name
+    assert set(vision._HOME_OF) | {"models"} == set(vision.__all__)
 
 
 def test_aiortc_is_private_in_one_place() -> None:

@@ -252,6 +252,8 @@ def test_a_sink_that_fails_anywhere_is_status_2(tmp_path: Path, sink: str) -> No
     ("source", "message", "count"),
     [
         ("NoConstructor", "RuntimeError: no constructor", 0),
+        ("ExitingConstructor", "RuntimeError: SystemExit: 7", 0),
+        ("StoppingConstructor", "RuntimeError: StopIteration", 0),
         ("NoTracks", "RuntimeError: no tracks", 0),
         ("SelfCancelling", "RuntimeError: it cancelled itself", 10),
         ("Exiting", "RuntimeError: SystemExit: 7", 10),

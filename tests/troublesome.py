@@ -311,6 +311,20 @@ class NoConstructor(CountSource):
         raise RuntimeError("no constructor")
 
 
+class ExitingConstructor(CountSource):
+    """Calls sys.exit when it is made."""
+
+    def __init__(self, options: Any, context: Any) -> None:
+        raise SystemExit(7)
+
+
+class StoppingConstructor(CountSource):
+    """Lets a StopIteration out."""
+
+    def __init__(self, options: Any, context: Any) -> None:
+        next(iter(()))
+
+
 class NoTracks(CountSource):
     """Cannot say its tracks."""
 

@@ -2,21 +2,75 @@
 
     import vision
 
-The public names below are what plugins and programs use.
+The public names below are what plugins and programs use. They are imported when they are first asked for, so that
+the command line is there, and answers Ctrl-C, before numpy and OpenCV are.
 """
 
-from vision import models
-from vision.clock import ArrivalClock, FileClock, MediaClock
-from vision.connectors.base import Connector, SourceContext
-from vision.errors import ConfigError, ModelError, OutputError, SourceError, VisionError
-from vision.frame import ClockQuality, Frame, Picture, Sound
-from vision.intake import DecodedPicture, DecodedSound, Intake
-from vision.processor import Options, Processor, Reads, StreamInfo
-from vision.record import Record
-from vision.result import IncidentRule, MetricInfo, Result, array, metric, metrics_of
-from vision.sinks.base import Sink
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vision import models
+    from vision.clock import ArrivalClock, FileClock, MediaClock
+    from vision.connectors.base import Connector, SourceContext
+    from vision.errors import ConfigError, ModelError, OutputError, SourceError, VisionError
+    from vision.frame import ClockQuality, Frame, Picture, Sound
+    from vision.intake import DecodedPicture, DecodedSound, Intake
+    from vision.processor import Options, Processor, Reads, StreamInfo
+    from vision.record import Record
+    from vision.result import IncidentRule, MetricInfo, Result, array, metric, metrics_of
+    from vision.sinks.base import Sink
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "vision.clock": (
+        "ArrivalClock",
+        "FileClock",
+        "MediaClock",
+    ),
+    "vision.connectors.base": (
+        "Connector",
+        "SourceContext",
+    ),
+    "vision.errors": (
+        "ConfigError",
+        "ModelError",
+        "OutputError",
+        "SourceError",
+        "VisionError",
+    ),
+    "vision.frame": (
+        "ClockQuality",
+        "Frame",
+        "Picture",
+        "Sound",
+    ),
+    "vision.intake": (
+        "DecodedPicture",
+        "DecodedSound",
+        "Intake",
+    ),
+    "vision.processor": (
+        "Options",
+        "Processor",
+        "Reads",
+        "StreamInfo",
+    ),
+    "vision.record": ("Record",),
+    "vision.result": (
+        "IncidentRule",
+        "MetricInfo",
+        "Result",
+        "array",
+        "metric",
+        "metrics_of",
+    ),
+    "vision.sinks.base": ("Sink",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "ArrivalClock",
@@ -50,3 +104,10 @@ __all__ = [
     "metrics_of",
     "models",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """PEP 562: a public name, from where it lives."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'vision' has no attribute '{name}'")
+    return getattr(import_module(_HOME_OF[name]), name)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -84,13 +85,18 @@ def run(
         models.ensure(model, _report)
     cv2.setNumThreads(1)  # the processors are the parallelism; more threads on few cores only take turns
     prepared = Run(loaded, out or default_folder(loaded))
-    outcome = asyncio.run(_executed(prepared))
+    runner = asyncio.Runner()
+    outcome = runner.run(_executed(prepared))
     try:
         display.print_outcome(prepared, outcome, _out)
     except OutputError as error:  # the tables; the run itself is on disk, and its status stands
         terminal.say(str(error))
     if outcome.error:
         terminal.say(outcome.error)
+    if asyncio.all_tasks(runner.get_loop()):  # a source that refuses to be cancelled would be waited for for ever
+        terminal.finish()
+        os._exit(outcome.exit_status)
+    runner.close()
     raise typer.Exit(outcome.exit_status)
 
 
@@ -292,8 +298,9 @@ def main() -> NoReturn:
     try:
         status = _status()
     except KeyboardInterrupt:
-        terminal.say("interrupted")
         status = terminal.INTERRUPTED
+    if status == terminal.INTERRUPTED:
+        terminal.say("interrupted")
     terminal.finish()
     sys.exit(status)
 

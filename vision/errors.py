@@ -47,3 +47,10 @@ def one_line(error: BaseException) -> str:
     except Exception:  # a plugin's exception may fail to describe itself
         text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def ordinary(raised: BaseException) -> Exception:
+    """What a plugin raised, as something that ends neither thread nor event loop, and that a future takes."""
+    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
+        return raised
+    return RuntimeError(one_line(raised))

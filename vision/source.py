@@ -11,7 +11,7 @@ from typing import Any
 from vision.align import Aligner
 from vision.config import RunConfig
 from vision.connectors.base import Connector, SourceContext
-from vision.errors import SourceError, VisionError, one_line
+from vision.errors import SourceError, VisionError, one_line, ordinary
 from vision.intake import Intake
 from vision.stream import FrameStream
 
@@ -49,7 +49,7 @@ class Source:
         intake: Intake | None = None
         reason, failure = "", None
         try:
-            connector = await asyncio.to_thread(self._class, self._options, SourceContext(self._folder))
+            connector = await asyncio.to_thread(self._made)
             intake = self._intake(connector)
             reason = await self._supervise(connector, intake)
         except Exception as error:  # a connector may be anybody's
@@ -62,6 +62,13 @@ class Source:
         finally:
             self._stream.close()
         return Ended(reason, failure, intake.facts if intake else {})
+
+    def _made(self) -> Connector:
+        """In a thread: a constructor may look at files."""
+        try:
+            return self._class(self._options, SourceContext(self._folder))
+        except BaseException as error:
+            raise ordinary(error) from error
 
     def _failure(self, error: Exception) -> VisionError:
         if isinstance(error, VisionError):
@@ -129,8 +136,8 @@ async def _streamed(connector: Connector, intake: Intake) -> str:
         if task is not None and task.cancelling():
             raise
         raise RuntimeError("it cancelled itself") from error
-    except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-        raise RuntimeError(one_line(error)) from error
+    except BaseException as error:
+        raise ordinary(error) from error
 
 
 async def _let_go(streaming: asyncio.Task[str], watchers: list[asyncio.Task[Any]]) -> None:

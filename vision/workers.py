@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from vision.errors import one_line
+from vision.errors import ordinary
 from vision.frame import Frame
 from vision.processor import Processor, ResetReason, StreamInfo
 from vision.remote import CLOSE_S, RemoteError, RemoteProcessor
@@ -78,7 +78,7 @@ class Worker:
         except BaseException as raised:
             if task is not None and task.cancelling():
                 raise  # it is the run that ends
-            raise _ordinary(raised) from raised
+            raise ordinary(raised) from raised
 
     async def reset(self, reason: ResetReason) -> None:
         """Tell the processor that what came before does not continue."""
@@ -155,7 +155,7 @@ def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], functi
     try:
         value = function()
     except BaseException as raised:  # whatever a plugin raises belongs to the caller
-        error = _ordinary(raised)
+        error = ordinary(raised)
 
     def finish() -> None:
         if not future.done():
@@ -163,10 +163,3 @@ def _settle(loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], functi
 
     with contextlib.suppress(RuntimeError):  # the loop was closed while a hung call was under way: nobody waits
         loop.call_soon_threadsafe(finish)
-
-
-def _ordinary(raised: BaseException) -> Exception:
-    """As something that ends neither a thread nor the run, and that a future takes."""
-    if isinstance(raised, Exception) and not isinstance(raised, StopIteration):
-        return raised
-    return RuntimeError(one_line(raised))
