@@ -8,6 +8,8 @@ from vision import terminal
 
 __all__ = ["main"]
 
+_LIBRARIES = "libgl1 libglib2.0-0 libxcb1 libegl1 libgles2"
+
 
 def main() -> None:
     """Entry point."""
@@ -18,3 +20,8 @@ def main() -> None:
     except KeyboardInterrupt:
         terminal.say("interrupted")
         sys.exit(terminal.INTERRUPTED)
+    except ImportError as error:
+        if ".so" not in str(error):
+            raise
+        terminal.say(f"a library of the system is missing: {error}; on Debian: apt-get install {_LIBRARIES}")
+        sys.exit(2)

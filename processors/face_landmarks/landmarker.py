@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.face_landmarks.telemetry import offline
+from vision import ModelError
 
 __all__ = ["Confidences", "Landmarker"]
 
@@ -38,7 +39,11 @@ class Landmarker:
 
     def __init__(self, model: Path, confidences: Confidences) -> None:
         with _quiet():
-            self._media_pipe, self._task = offline(lambda: _create(model, confidences))
+            try:
+                self._media_pipe, self._task = offline(lambda: _create(model, confidences))
+            except OSError as error:  # of the dynamic linker
+                missing = f"MediaPipe cannot be loaded: {error}"
+                raise ModelError(f"{missing}; on Debian: apt-get install libegl1 libgles2") from error
         self._last_ms = 0
 
     def find(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
