@@ -76,17 +76,19 @@ def test_arrivals_are_those_of_the_packets() -> None:
 def test_facts_say_what_came() -> None:
     """Codecs, size, packets and the path taken are known afterwards."""
     intake, _ = received(lambda: Sender([pictures(0.5), sound(0.5)], closes_after=True))
-    assert intake.facts["video"] | {"packets": 0} == {
+    assert intake.facts["video"] | {"packets": 0, "bytes": 0} == {
         "codec": "VP8",
         "width": 160,
         "height": 120,
         "packets": 0,
+        "bytes": 0,
         "lost": 0,
     }
     assert intake.facts["video"]["packets"] >= 10
     assert intake.facts["audio"]["codec"] == "opus"
     assert intake.facts["ice"]["remote"].startswith("host 127.0.0.1:")
     assert intake.pictures[-1][0].transport["packets"] == intake.facts["video"]["packets"]
+    assert intake.facts["video"]["bytes"] > intake.facts["video"]["packets"] > 0
 
 
 @pytest.mark.parametrize("kind", ["video", "audio"])

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.connectors.support import TOKEN, Collector, made, refused, run_clean
-from vision.connectors.receiver import RawTimestamps, is_loopback, require_known_aiortc
+from vision.connectors.receiver import RawTimestamps, require_known_aiortc
 from vision.connectors.whep import WhepConnector
 from vision.errors import SourceError
 
@@ -60,22 +60,3 @@ def test_the_private_names_are_there() -> None:
             assert chosen_pair(peer._video) is None
 
     run_clean(scenario())
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True),
-        ("127.1.2.3", True),
-        ("::1", True),
-        ("localhost", True),
-        ("LOCALHOST.", True),
-        ("a.localhost", True),
-        ("192.168.0.1", False),
-        ("localhost.example", False),
-        ("", False),
-    ],
-)
-def test_is_loopback(host: str, expected: bool) -> None:
-    """Which hosts are this machine's own."""
-    assert is_loopback(host) == expected

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import AfterValidator, SecretStr
 
-from vision.connectors.receiver import is_loopback
 from vision.errors import SourceError
+from vision.hosts import is_loopback
 from vision.redaction import HIDDEN, redacted_text
 
 __all__ = ["Answer", "RequestError", "Token", "client_for", "exchange", "is_http_url", "quoted"]

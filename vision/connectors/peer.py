@@ -26,13 +26,13 @@ from vision.connectors.receiver import (
     PacketLog,
     chosen_pair,
     drop_sockets,
-    is_loopback,
     require_known_aiortc,
     said_goodbye,
     set_up_gathering,
 )
 from vision.connectors.release import uninterrupted
 from vision.errors import SourceError
+from vision.hosts import is_loopback
 from vision.intake import DecodedPicture, DecodedSound, Intake
 from vision.processor import Options
 
@@ -121,7 +121,9 @@ class Peer:
             return await self._drain(logs, intake)
         finally:
             for kind, log in zip(("video", "audio"), logs, strict=True):
-                intake.facts.setdefault(kind, {}).update(codec=log.codec, packets=log.packets, lost=log.lost())
+                intake.facts.setdefault(kind, {}).update(
+                    codec=log.codec, packets=log.packets, bytes=log.octets, lost=log.lost()
+                )
 
     async def _offer(self) -> str:
         """The offer, with all candidates: they are gathered before it is sent."""

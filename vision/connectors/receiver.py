@@ -7,7 +7,6 @@ the candidate pair that was chosen.
 
 from __future__ import annotations
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,6 @@ __all__ = [
     "RawTimestamps",
     "chosen_pair",
     "drop_sockets",
-    "is_loopback",
     "require_known_aiortc",
     "said_goodbye",
     "set_up_gathering",
@@ -115,15 +113,6 @@ def _begins_vp8_key_frame(payload: bytes) -> bool:
     except ValueError:
         return False
     return bool(descriptor.partition_start and descriptor.partition_id == 0 and data and not data[0] & 1)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's own."""
-    name = host.lower().rstrip(".")
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost" or name.endswith(".localhost")
 
 
 def set_up_gathering(transceiver: RTCRtpTransceiver, *, loopback: bool, limit_s: float) -> None:

@@ -13,9 +13,9 @@ from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 from vision.connectors.base import Connector
 from vision.connectors.http import Answer, RequestError, Token, client_for, exchange, is_http_url, quoted
 from vision.connectors.peer import IceServer, Peer, PeerOptions
-from vision.connectors.receiver import is_loopback
 from vision.connectors.release import uninterrupted
 from vision.errors import SourceError
+from vision.hosts import is_loopback
 from vision.intake import Intake
 from vision.redaction import redacted_url
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import secrets
 import socket
@@ -13,6 +12,7 @@ import cv2
 import uvicorn
 
 from vision.errors import SourceError
+from vision.hosts import is_loopback
 from vision.simulator.api import Api
 from vision.simulator.picture import likeness
 from vision.simulator.sessions import Sessions
@@ -42,7 +42,7 @@ async def serve(
     listener = _bound(host, port)
     admin_ks = admin_ks or secrets.token_hex(16)
     try:
-        sessions = Sessions(settings, truth, loopback=_is_loopback(host))
+        sessions = Sessions(settings, truth, loopback=is_loopback(host))
         application = Api(settings, sessions, admin_ks).application()
         server = _Server(uvicorn.Config(application, log_config=None, lifespan="off", ws="none", access_log=False))
         server.config.timeout_graceful_shutdown = GOODBYE_S
@@ -102,10 +102,3 @@ def _bound(host: str, port: int) -> socket.socket:
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
