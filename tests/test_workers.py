@@ -137,7 +137,7 @@ def test_no_child_outlives_its_parent() -> None:
     """A parent that is killed takes the worker process along, for the pipe between them closes."""
     script = (
         "import time; from tests.troublesome import *; from vision.remote import RemoteProcessor;"
-        "remote = RemoteProcessor(Counting, CountOptions(), 'c', 5, 30); remote.setup(StreamInfo(live=False));"
+        "remote = RemoteProcessor(Counting, CountOptions(), 5, 30); remote.setup(StreamInfo(live=False));"
         "print(remote._child._process.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True)
@@ -155,9 +155,9 @@ def test_no_child_outlives_its_parent() -> None:
 
 def test_closing_ends_the_process() -> None:
     """After close there is no process, and none is started again."""
-    unused = RemoteProcessor(troublesome.Counting, _options(), "c", 5, 30)
+    unused = RemoteProcessor(troublesome.Counting, _options(), 5, 30)
     unused.close()
-    remote = RemoteProcessor(troublesome.Counting, _options(), "c", 5, 30)
+    remote = RemoteProcessor(troublesome.Counting, _options(), 5, 30)
     remote.setup(_INFO)
     assert remote._child is not None
     process = remote._child._process
@@ -170,7 +170,7 @@ def test_closing_ends_the_process() -> None:
 def test_a_close_that_hangs_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """However long the processor's own time limit is, closing is bounded and the process is gone."""
     monkeypatch.setattr(remote_module, "CLOSE_S", 0.3)
-    remote = RemoteProcessor(troublesome.HangingClose, _options(), "c", 300, 30)
+    remote = RemoteProcessor(troublesome.HangingClose, _options(), 300, 30)
     remote.setup(_INFO)
     assert remote._child is not None
     with pytest.raises(RemoteError, match="no answer"):

@@ -21,8 +21,7 @@ class PictureGaps:
     """Follows the frames without a picture, which go on while none comes.
 
     A gap ends with the next picture, or with the run. It is an incident from half a second (and three usual intervals)
-    on. Who is to blame is
-    not known from the pictures alone, so its cause is `unknown`.
+    on. Who is to blame is not known from the pictures alone, so its cause is `unknown`.
 
     :ivar missing: pictures that would have come at the usual rate; 0 where nothing says what is usual.
     """

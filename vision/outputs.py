@@ -15,6 +15,7 @@ from vision.gaps import PictureGaps
 from vision.incidents import Incident, IncidentTracker
 from vision.record import Record
 from vision.sinks.base import Sink
+from vision.stream import StreamStatistics
 from vision.summary import Summary
 
 __all__ = ["Outputs"]
@@ -64,13 +65,19 @@ class Outputs:
                 errors.append(error)
         return errors[0] if errors else None
 
-    def finish(self, facts: Mapping[str, Any], head: Callable[[], Mapping[str, Any]], queue: Any) -> list[VisionError]:
+    def finish(
+        self,
+        facts: Mapping[str, Any],
+        errors: list[VisionError],
+        head: Callable[[], Mapping[str, Any]],
+        queue: StreamStatistics,
+    ) -> Mapping[str, Any]:
         """Write what is known only at the end; each part is tried whatever becomes of the others.
 
-        :param head: the summary's first part, asked for last.
-        :returns: what could not be written.
+        :param errors: what could not be written is added to it.
+        :param head: the first part of the summary, which depends on the errors so far.
+        :returns: the summary.
         """
-        errors: list[VisionError] = []
 
         def attempt(write: Callable[[], None]) -> None:
             try:
@@ -80,10 +87,11 @@ class Outputs:
 
         attempt(lambda: self._note(itertools.chain(self._tracker.end(), self._gaps.end())))
         self._summary.pictures_missing = round(self._gaps.missing)
+        totals = self._summary.as_dict(queue)
         attempt(self._folder.close)
         attempt(lambda: self._folder.write_run({**facts, **head()}))
-        attempt(lambda: self._folder.write_summary({**head(), **self._summary.as_dict(queue)}))
-        return errors
+        attempt(lambda: self._folder.write_summary({**head(), **totals}))
+        return {**head(), **totals}
 
     def _note(self, incidents: Iterable[Incident]) -> None:
         for incident in incidents:

@@ -75,12 +75,10 @@ class RemoteProcessor(Processor[Any]):
     A child that dies or exceeds `timeout_s` is replaced on the next call, but for after `close`.
     """
 
-    def __init__(
-        self, processor: type[Processor[Any]], options: Any, name: str, timeout_s: float, setup_s: float
-    ) -> None:
+    def __init__(self, processor: type[Processor[Any]], options: Any, timeout_s: float, setup_s: float) -> None:
         super().__init__(options)
         self._described = (processor.__module__, processor.__qualname__, options)
-        self._name, self._limit_s, self._setup_s = name, timeout_s, setup_s
+        self._limit_s, self._setup_s = timeout_s, setup_s
         self._child: _Child | None = None
         self._info: StreamInfo | None = None
         self._closed = False
@@ -114,7 +112,7 @@ class RemoteProcessor(Processor[Any]):
     def _start(self) -> _Child:
         if self._closed:
             raise RemoteError("it was closed")
-        child = self._child = _Child(self._name)
+        child = self._child = _Child()
         if self._closed:  # killed from another thread meanwhile
             child.kill()
         try:
@@ -159,8 +157,7 @@ class _Watchdog:
 class _Child:
     """One child process and the shared memory with it."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
             python_command("-c", "from vision.remote import main; main()"),

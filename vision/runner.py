@@ -161,15 +161,14 @@ class Run:
 
     def _finish(self, ended: Ended, error: VisionError | None) -> Outcome:
         """Write the rest, in a thread: also a disk that hangs leaves the terminal alive."""
-        first: list[VisionError] = [error] if error else []
+        errors: list[VisionError] = [error] if error else []
 
         def head() -> dict[str, Any]:
-            return {"name": self.config.name, "end": self._end(ended, first)}
+            return {"name": self.config.name, "end": self._end(ended, errors)}
 
-        first += self._outputs.finish({"source": ended.facts}, head, self._stream.statistics())
+        summary = self._outputs.finish({"source": ended.facts}, errors, head, self._stream.statistics())
         self.state = "done"
-        end = self._end(ended, first)
-        summary = {**head(), **self.summary.as_dict(self._stream.statistics())}
+        end = summary["end"]
         return Outcome(end["reason"], end["exit_status"], end["error"], summary)
 
     def _end(self, ended: Ended, errors: list[VisionError]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Worker:
     def __init__(
         self, make: Callable[[], Processor[Any]], name: str, timeout_s: float, *, asynchronous: bool = False
     ) -> None:
-        self._make, self._name, self._timeout_s, self._asynchronous = make, name, timeout_s, asynchronous
+        self._make, self._timeout_s, self._asynchronous = make, timeout_s, asynchronous
         self._processor: Processor[Any] | None = None
         self._under_way: asyncio.Future[Any] | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -142,7 +142,7 @@ class Worker:
 def worker_for(processor: type[Processor[Any]], options: Any, placement: str, name: str, timeout_s: float) -> Worker:
     """A worker with a new instance of the processor, in this process or in one of its own."""
     if placement == "process":
-        remote = RemoteProcessor(processor, options, name, timeout_s, _SETUP_S)
+        remote = RemoteProcessor(processor, options, timeout_s, _SETUP_S)
         return Worker(lambda: remote, name, timeout_s + _SETUP_S)  # it keeps the limit itself, and may have to restart
     asynchronous = inspect.iscoroutinefunction(processor.process)
     return Worker(lambda: processor(options), name, timeout_s, asynchronous=asynchronous)
