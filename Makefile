@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check lint types architecture format clean
+.PHONY: help demo test test-fast peers check lint types architecture format clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,10 +20,13 @@ demo: $(READY)  ## a run against the embedded simulator: 20 s, with planted faul
 	$(BIN)/vision run configs/demo.yaml
 
 test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY)  ## the tests that take less than five seconds each
 	$(BIN)/python -m pytest -m "not slow"
+
+peers:  ## what the tests against a real Janus need from npm
+	npm install --prefix tests/peers/janus_whep --no-package-lock --ignore-scripts --no-audit --no-fund --silent
 
 check: lint types architecture  ## ruff, mypy and the import rules
 
@@ -42,4 +45,4 @@ format: $(READY)  ## lay the code out
 	$(BIN)/ruff format .
 
 clean:  ## remove what was made
-	rm -rf $(VENV) runs .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) runs .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis tests/peers/janus_whep/node_modules

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision.align import Aligner, SoundBuffer, TimedPicture
+from vision.clock import Relation
 from vision.frame import ClockQuality, Frame
 from vision.testing import make_picture
 
@@ -16,7 +19,7 @@ _RATE = 1000
 
 
 def _timed(time_s: float, arrival_s: float = 0.0) -> TimedPicture:
-    return TimedPicture(time_s, arrival_s, make_picture(), _CLOCK)
+    return TimedPicture(time_s, arrival_s, make_picture())
 
 
 def _ramp(start: int, count: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -75,12 +78,16 @@ def test_a_restart_of_the_source_does_not_fill_hours() -> None:
     buffer.push(0.0, _ramp(0, 100), _RATE)
     buffer.push(50_000.0, _ramp(0, 100), _RATE)
     buffer.push(0.1, _ramp(0, 100), _RATE)
-    sound = buffer.take(60_000.0)
-    assert sound.samples.size == 100
-    assert sound.start_s == 50_000.0
+    for start_s in (0.0, 50_000.0):
+        sound = buffer.take(60_000.0)
+        assert sound.samples.size == 100
+        assert sound.start_s == start_s
     for block in range(40):
         buffer.push(0.1 * block, _ramp(0, 100), _RATE)
-    assert buffer.take(10.0).start_s == pytest.approx(2.4)
+    tail, sound = buffer.take(10.0), buffer.take(10.0)
+    assert tail.samples.size == 0
+    assert sound.start_s == pytest.approx(2.4)
+    assert tail.samples_16k.size > 0
 
 
 def test_live_picture_waits_for_its_sound_until_the_deadline() -> None:
@@ -166,3 +173,105 @@ def test_a_jump_in_a_files_time_is_not_filled_with_frames() -> None:
     frames = list(aligner.poll(0.0, _CLOCK))
     assert len(frames) < 12
     assert sum(frame.sound.samples.size for frame in frames) == 1000
+
+
+def _stepped(relations: Sequence[tuple[float, Relation]], seconds: float = 2.0) -> list[Frame]:
+    """Pictures at 25 a second and their sound in blocks of 20 ms, by one relation after another."""
+    aligner = Aligner(live=True, expects_sound=True)
+    frames: list[Frame] = []
+    for number in range(round(50 * seconds)):
+        now_s = number / 50
+        aligner.push_sound(now_s, _ramp(number * 20, 20), _RATE)
+        if number % 2 == 0:
+            aligner.push_picture(_timed(now_s, now_s))
+        relation = [each for from_s, each in relations if from_s <= now_s][-1]
+        frames += aligner.poll(now_s, _CLOCK, relation)
+    return frames
+
+
+@pytest.mark.parametrize("step_s", [0.1, -0.1, 0.004, -0.004])
+def test_a_relation_that_steps_moves_the_sound_and_loses_none(step_s: float) -> None:
+    """All samples come out once; the frame that steps says by how much, and those after it have other samples."""
+    frames = _stepped([(0.0, Relation()), (1.0, Relation(shift_s=step_s))])
+    heard = np.concatenate([frame.sound.samples for frame in frames])
+    np.testing.assert_array_equal(heard, _ramp(0, heard.size))
+    ((time_s, step_ms),) = [(frame.time_s, frame.clock_step.ms) for frame in frames if frame.clock_step is not None]
+    assert time_s == pytest.approx(1.0, abs=0.1)
+    assert step_ms == pytest.approx(1000 * step_s)
+    after = [frame for frame in frames if frame.time_s > 1.3 and frame.sound.samples.size]
+    for frame in after:  # the value of a sample is its number, and so where it was laid out
+        assert frame.sound.start_s == pytest.approx(int(frame.sound.samples[0]) / _RATE + step_s)
+        assert frame.sound.start_s + frame.sound.duration_s == pytest.approx(frame.time_s, abs=1 / _RATE)
+
+
+def test_a_drift_takes_a_sample_more_now_and_then_and_makes_no_holes() -> None:
+    """Half a percent: 40 samples become 39.8, none of them missing."""
+    frames = _stepped([(0.0, Relation(drift=0.005))])
+    assert all(not frame.sound.missing and frame.clock_step is None for frame in frames)
+    heard = np.concatenate([frame.sound.samples for frame in frames])
+    np.testing.assert_array_equal(heard, _ramp(0, heard.size))
+    assert {frame.sound.samples.size for frame in frames[1:]} == {39, 40}
+
+
+def test_a_step_by_the_sender_says_so() -> None:
+    """It goes out with the next frame, also where that has no picture; two in a row are one."""
+    aligner = Aligner(live=True, expects_sound=True)
+    aligner.push_sound(0.0, _ramp(0, 1000), _RATE)
+    aligner.push_picture(_timed(0.0))
+    assert len(list(aligner.poll(0.0, _CLOCK))) == 1
+    assert not list(aligner.poll(0.05, _CLOCK, Relation(shift_s=0.02)))
+    (frame,) = aligner.poll(0.5, _CLOCK, Relation(shift_s=0.05, slips=1))
+    assert frame.maybe_picture is None
+    assert frame.clock_step is not None
+    assert frame.clock_step.by_sender
+    assert frame.clock_step.ms == pytest.approx(50)
+    assert frame.sound.start_s == pytest.approx(0.05)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.sampled_from([8_000, 16_000, 24_000, 44_100, 48_000]), st.floats(8, 60), st.integers(1, 900))
+def test_the_same_sound_at_16_khz(rate_hz: int, fps: float, block: int) -> None:
+    """Frames together have all of it, contiguous and in its place, whatever the rate, the pictures and the blocks."""
+    total = rate_hz // 2
+    wave = np.sin(2 * np.pi * 440 * np.arange(total) / rate_hz).astype(np.float32)
+    aligner = Aligner(live=True, expects_sound=True)
+    frames: list[Frame] = []
+    pictures = 0
+    for begin in range(0, total, block):
+        part = wave[begin : begin + block]
+        aligner.push_sound(begin / rate_hz, part, rate_hz)
+        now_s = (begin + part.size) / rate_hz
+        while pictures / fps <= now_s:
+            aligner.push_picture(_timed(pictures / fps, now_s))
+            pictures += 1
+        frames += aligner.poll(now_s, _CLOCK)
+    aligner.end()
+    frames += aligner.poll(1.0, _CLOCK)
+    speech = [frame.sound for frame in frames if frame.sound.samples_16k.size]
+    together = np.concatenate([sound.samples_16k for sound in speech])
+    assert abs(together.size - 8000) <= 32
+    ends_s = [sound.start_16k_s + sound.samples_16k.size / 16_000 for sound in speech]
+    np.testing.assert_allclose([sound.start_16k_s for sound in speech[1:]], ends_s[:-1], atol=1e-9)
+    for sound in speech:
+        assert abs(sound.start_16k_s - sound.start_s) < 0.0025
+    expected = np.sin(2 * np.pi * 440 * np.arange(together.size) / 16_000)
+    np.testing.assert_allclose(together[100:-100], expected[100 : together.size - 100], atol=1e-3)
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize("step_s", [-0.3, -0.1, 0.3])
+def test_a_step_at_the_very_end_loses_no_sample(live: bool, step_s: float) -> None:
+    """Also where it puts the rest of the sound before the last picture."""
+    aligner = Aligner(live=live, expects_sound=True)
+    frames: list[Frame] = []
+    for number in range(100):
+        aligner.push_sound(number / 50, _ramp(number * 20, 20), _RATE)
+        if number % 2 == 0:
+            aligner.push_picture(_timed(number / 50, number / 50))
+        frames += aligner.poll(number / 50, _CLOCK, Relation(shift_s=0.2))
+    aligner.end()
+    frames += aligner.poll(2.0, _CLOCK, Relation(shift_s=0.2 + step_s))
+    heard = np.concatenate([frame.sound.samples for frame in frames])
+    np.testing.assert_array_equal(heard, _ramp(0, 2000))
+    times_s = [frame.time_s for frame in frames]
+    assert times_s == sorted(set(times_s))

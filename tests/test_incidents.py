@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 from vision.incidents import Incident, IncidentTracker
@@ -51,3 +52,21 @@ def test_a_stretch_of_exactly_the_least_length_counts_wherever_it_is() -> None:
         for i, flag in enumerate((False, True, True, True, False)):
             found += tracker.add(Record(make_frame(index=start + i, fps=30), {"p": {"flag": flag}}))
         assert len(found) == 1, start
+
+
+def test_pictures_that_were_damaged_on_the_way_say_nothing() -> None:
+    """They neither begin a stretch nor end one, nor count in it."""
+    flags = [(False, False), (True, True), (True, False), (False, True), (True, True), (True, False), (False, False)]
+    tracker = IncidentTracker({"p": (_INFO,)})
+    found: list[Incident] = []
+    for i, (flag, corrupt) in enumerate(flags):
+        frame = dataclasses.replace(make_frame(index=i, fps=10), corrupt=corrupt)
+        found += tracker.add(Record(frame, {"p": {"flag": flag}}))
+    (incident,) = found + list(tracker.end())
+    assert (incident.start_s, incident.end_s) == (0.2, 0.6)
+    assert incident.evidence["pictures"] == 2
+    alone = IncidentTracker({"p": (_INFO,)})
+    for i in range(9):
+        frame = dataclasses.replace(make_frame(index=i, fps=10), corrupt=True)
+        assert list(alone.add(Record(frame, {"p": {"flag": True}}))) == []
+    assert list(alone.end()) == []

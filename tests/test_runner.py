@@ -286,7 +286,7 @@ def test_a_stall_is_an_incident_and_lowers_coverage(tmp_path: Path) -> None:
     assert outcome.exit_status == 0
     incidents = [json.loads(line) for line in (tmp_path / "out" / "incidents.jsonl").read_text().splitlines()]
     (gap,) = [incident for incident in incidents if incident["kind"] == "no_picture"]
-    assert gap["cause"] == "unknown"
+    assert gap["cause"] == "sender"
     assert (gap["start_s"], gap["end_s"]) == (pytest.approx(0.98, abs=0.03), pytest.approx(2.0, abs=0.03))
     assert outcome.summary["pictures_missing"] == pytest.approx(50, abs=5)
     assert outcome.summary["metrics"]["counting.value"]["coverage"] == pytest.approx(2 / 3, abs=0.04)

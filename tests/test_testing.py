@@ -8,7 +8,7 @@ import pytest
 
 from tests import troublesome
 from vision.frame import Frame
-from vision.processor import Processor
+from vision.processor import Processor, Reads
 from vision.result import Result, metric
 from vision.testing import MemorySink, check_processor, make_frame
 
@@ -37,6 +37,25 @@ class _BrokenByReset(Processor[_Share]):
         del type(self).value
 
 
+class _BrokenByShift(_OutOfRange):
+    """Listens, and cannot shift."""
+
+    reads = Reads.SOUND
+
+    def process(self, frame: Frame) -> _Share | None:
+        return None
+
+    def shift_sound(self, step_s: float) -> None:
+        raise KeyError(step_s)
+
+
+class _NeverShifts(_BrokenByShift):
+    """Would have to be awaited."""
+
+    async def shift_sound(self, step_s: float) -> None:  # type: ignore[override]
+        raise KeyError(step_s)
+
+
 class _Undescribed(Processor[_Share]):
     def process(self, frame: Frame) -> _Share | None:
         return None
@@ -55,6 +74,10 @@ def test_what_is_broken_is_said() -> None:
         check_processor(_OutOfRange)
     with pytest.raises(AttributeError, match="value"):
         check_processor(_BrokenByReset)
+    with pytest.raises(KeyError, match=r"0\.05"):
+        check_processor(_BrokenByShift)
+    with pytest.raises(AssertionError, match=r"shift_sound\(\) cannot be asynchronous"):
+        check_processor(_NeverShifts)
     with pytest.raises(AssertionError, match=r"has no docstring"):
         check_processor(_Undescribed)
     with pytest.raises(ValueError, match="of no"):

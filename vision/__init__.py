@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vision import models
-    from vision.clock import ArrivalClock, FileClock, MediaClock
+    from vision.clock import ArrivalClock, FileClock, MediaClock, Relation
     from vision.connectors.base import Connector, SourceContext
     from vision.errors import ConfigError, ModelError, OutputError, SourceError, VisionError
-    from vision.frame import ClockQuality, Frame, Picture, Sound
+    from vision.frame import ClockQuality, ClockStep, Frame, Picture, Sound
     from vision.intake import DecodedPicture, DecodedSound, Intake
     from vision.processor import Options, Processor, Reads, StreamInfo
     from vision.record import Record
     from vision.result import IncidentRule, MetricInfo, Result, array, metric, metrics_of
+    from vision.sender_clock import SenderClock
     from vision.sinks.base import Sink
 
 __version__ = "0.1.0"
@@ -30,6 +31,7 @@ _HOMES = {
         "ArrivalClock",
         "FileClock",
         "MediaClock",
+        "Relation",
     ),
     "vision.connectors.base": (
         "Connector",
@@ -44,6 +46,7 @@ _HOMES = {
     ),
     "vision.frame": (
         "ClockQuality",
+        "ClockStep",
         "Frame",
         "Picture",
         "Sound",
@@ -68,6 +71,7 @@ _HOMES = {
         "metric",
         "metrics_of",
     ),
+    "vision.sender_clock": ("SenderClock",),
     "vision.sinks.base": ("Sink",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -75,6 +79,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     "ArrivalClock",
     "ClockQuality",
+    "ClockStep",
     "ConfigError",
     "Connector",
     "DecodedPicture",
@@ -92,7 +97,9 @@ __all__ = [
     "Processor",
     "Reads",
     "Record",
+    "Relation",
     "Result",
+    "SenderClock",
     "Sink",
     "Sound",
     "SourceContext",

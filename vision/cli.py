@@ -20,11 +20,13 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
+from rich.text import Text
 
 import vision
 from vision import catalog, display, models, terminal
 from vision.config import RunConfig, load
-from vision.errors import ConfigError, OutputError, VisionError, one_line
+from vision.doctor import examine
+from vision.errors import ConfigError, OutputError, SourceError, VisionError, one_line
 from vision.folder import default_folder
 from vision.listing import print_plugins
 from vision.plan import Step, plan
@@ -35,6 +37,7 @@ from vision.yamlfile import read
 __all__ = ["main"]
 
 _BUG = 70
+_JUDGED = {True: ("ok", "green"), None: ("note", "yellow"), False: ("FAILS", "red")}
 
 app = typer.Typer(
     help="Proves, frame by frame, that a live avatar looks and sounds right.",
@@ -185,6 +188,33 @@ def _models_of(steps: tuple[Step, ...]) -> Iterator[models.ModelFile]:
         if not all(isinstance(file, models.ModelFile) for file in files):
             raise ConfigError(f"processor {name}: models() must give vision.models.ModelFile, nothing else")
         yield from files
+
+
+@app.command()
+def doctor(config: ConfigPath, assignments: Assignments = None) -> None:
+    """Try each step to the source, and say in plain words what fails; nothing is measured or kept."""
+    raise typer.Exit(asyncio.run(_examined(load(config, assignments or ()))))
+
+
+async def _examined(loaded: RunConfig) -> int:
+    """Print the steps as they are taken; the exit status."""
+    status, stop = 0, asyncio.Event()
+    with _stopped_by_signals(stop.set):
+        stopping = asyncio.create_task(stop.wait())
+        async with contextlib.aclosing(examine(loaded)) as steps:
+            while True:
+                coming = asyncio.ensure_future(anext(steps, None))
+                await asyncio.wait([coming, stopping], return_when=asyncio.FIRST_COMPLETED)
+                if not coming.done():
+                    coming.cancel()
+                    await asyncio.wait([coming])
+                    return terminal.INTERRUPTED
+                if (step := coming.result()) is None:
+                    stopping.cancel()
+                    return status
+                word, style = _JUDGED[step.ok]
+                _out.print(Text(f"{word:<6}", style=style) + Text(f"{step.name}: {step.said}"), soft_wrap=True)
+                status = SourceError.exit_status if step.ok is False else status
 
 
 @app.command(name="list")

@@ -1,25 +1,61 @@
 """From the time of a track to the media time of the run, zero at the first picture.
 
-Each track counts on its own. A recording's container relates them (`FileClock`); over a network, without sender
-reports, only their arrival does (`ArrivalClock`).
+Each track counts on its own, and is laid out on the media clock once: a picture keeps its time. What the sound is to
+the pictures may be known better later, so that is a `Relation` of its own, between the sound as it was laid out and
+the media clock. A recording's container relates the tracks (`FileClock`); over a network their arrival does
+(`ArrivalClock`), until the sender has said more (`vision.sender_clock`).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from vision.frame import ClockQuality
 
-__all__ = ["ArrivalClock", "FileClock", "MediaClock", "Track"]
+__all__ = ["AS_LAID_OUT", "UNSEEN_MS", "ArrivalClock", "FileClock", "MediaClock", "Relation", "SaidBy", "Track"]
 
 Track = Literal["picture", "sound"]
+SaidBy = Literal["sender_report", "capture_time"]
+"""How a sender says its own time: by reports (RTCP), or with the packets (abs-capture-time)."""
+
 _JUMP_S = 5.0
+UNSEEN_MS = 150.0
+"""What one track may be held back more than the other before it is sent: by capture, encoder, pacer."""
 _WINDOW, _EVERY = 250, 25  # packets whose unevenness counts; it is computed for each of the first, then seldom
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """Which sound belongs to which moment of the media clock, all in seconds.
+
+    Sound that was laid out at `t` belongs `shift_s + drift * (t' - at_s)` later, at `t'`.
+
+    :ivar slips: how often so far the sender's own relation has slipped; a step of the relation is the sender's where
+        this grew with it, and else a correction.
+    """
+
+    shift_s: float = 0.0
+    drift: float = 0.0
+    at_s: float = 0.0
+    slips: int = 0
+
+    def laid_out(self, time_s: float) -> float:
+        """Where the sound was laid out that belongs to a media time."""
+        return time_s - self.shift_s - self.drift * (time_s - self.at_s)
+
+    def media(self, laid_out_s: float) -> float:
+        """The media time of sound, from where it was laid out."""
+        return (laid_out_s + self.shift_s - self.drift * self.at_s) / (1 - self.drift)
+
+
+AS_LAID_OUT = Relation()
 
 
 class MediaClock(ABC):
@@ -28,6 +64,12 @@ class MediaClock(ABC):
     @abstractmethod
     def observe(self, track: Track, track_s: float, arrival_s: float) -> None:
         """Take note that something with the time `track_s` of its track arrived at `arrival_s`."""
+
+    def restart(self, track: Track) -> None:  # noqa: B027 - a container's tracks do not restart
+        """The track is about to count anew, from anywhere: its time goes on where its next unit arrives."""
+
+    def relate(self, track: Track, track_s: float, sender_s: float, arrival_s: float, said_by: SaidBy) -> None:  # noqa: B027 - nor does a recording say this
+        """The sender says that at `track_s` of a track its own time was `sender_s`; it said so at `arrival_s`."""
 
     @abstractmethod
     def ready(self, now_s: float) -> bool:
@@ -39,7 +81,19 @@ class MediaClock(ABC):
 
     @abstractmethod
     def media_from_track(self, track: Track, track_s: float) -> float:
-        """Media time in seconds of a track's time; only once ready."""
+        """Where a track's time is laid out on the media clock, in seconds; only once ready.
+
+        Of a picture, that is its media time; of sound, `relation` has the rest.
+        """
+
+    @property
+    def relation(self) -> Relation:
+        """What is known now of the sound against the pictures."""
+        return AS_LAID_OUT
+
+    def facts(self) -> dict[str, Any]:
+        """What is worth knowing of it at the end of a run, for run.json."""
+        return dataclasses.asdict(self.quality)
 
     @property
     @abstractmethod
@@ -78,7 +132,7 @@ class ArrivalClock(MediaClock):
     A track whose time jumps by more than 5 s against its arrival has begun anew, and goes on where it arrives.
     The relation is settled `settle_s` after both tracks have begun (or `patience_s` after the first of them has,
     if the other does not come) and then kept, so that time runs evenly. What later packets say differently, and
-    how unevenly they come, is the stated error. Delays on the sender's side are not seen by any such clock.
+    how unevenly they come, is the stated error, and 150 ms besides: what happens before the sending is not seen.
     """
 
     def __init__(self, tracks: Iterable[Track], settle_s: float = 0.3, patience_s: float = 1.0) -> None:
@@ -89,12 +143,17 @@ class ArrivalClock(MediaClock):
         self._spread: dict[Track, tuple[float, float]] = {}  # the least of them, and how uneven they are
         self._observed: dict[Track, int] = {}
         self._origin: dict[Track, float] | None = None
+        self._restarting: set[Track] = set()
+
+    def restart(self, track: Track) -> None:
+        self._restarting.add(track)
 
     def observe(self, track: Track, track_s: float, arrival_s: float) -> None:
         delays = self._delays.setdefault(track, deque(maxlen=_WINDOW))
         delay = arrival_s - track_s
-        if delays and abs(delay - delays[-1]) > _JUMP_S:
+        if delays and (track in self._restarting or abs(delay - delays[-1]) > _JUMP_S):
             self._begin_anew(track, delay - delays[-1])
+        self._restarting.discard(track)
         self._first.setdefault(track, (track_s, arrival_s))
         delays.append(delay)
         self._observed[track] = seen = self._observed.get(track, 0) + 1
@@ -144,7 +203,7 @@ class ArrivalClock(MediaClock):
     def quality(self) -> ClockQuality:
         if self._origin is None or len(self._origin) < 2:
             return ClockQuality("arrival", None)
-        zero_s = [self._origin[track] + self._spread[track][0] for track in self._origin]
-        moved_s = abs(zero_s[0] - zero_s[1])
+        picture_s, sound_s = (self._origin[track] + self._spread[track][0] for track in ("picture", "sound"))
+        moved_s = abs(picture_s - sound_s + self.relation.shift_s)
         uneven_s = sum(self._spread[track][1] for track in self._origin)
-        return ClockQuality("arrival", round(1000 * (moved_s + uneven_s), 1))
+        return ClockQuality("arrival", round(UNSEEN_MS + 1000 * (moved_s + uneven_s), 1))

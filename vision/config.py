@@ -60,7 +60,10 @@ class RunOptions(Options):
         20, gt=0, le=600, description="seconds a live source may take until its first picture or sound"
     )
     stall_timeout_s: float = Field(
-        10, gt=0, le=3600, description="seconds without any media after which a live source is lost"
+        25,  # 4 s until a stall is noticed, 15 s of recovery (source.recovery_timeout_s), and the rest for letting go
+        gt=0,
+        le=3600,
+        description="seconds without any media after which a live source is lost, whatever it does to recover",
     )
 
 

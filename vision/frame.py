@@ -7,6 +7,8 @@ picture, unless they say otherwise.
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,11 +17,38 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["NO_SOUND", "ClockQuality", "Frame", "Picture", "Plane", "Samples", "Sound"]
+__all__ = [
+    "NO_SOUND",
+    "SPEECH_HZ",
+    "Cause",
+    "ClockKind",
+    "ClockQuality",
+    "ClockStep",
+    "Frame",
+    "Losses",
+    "Picture",
+    "Plane",
+    "ResetReason",
+    "Samples",
+    "Sound",
+    "with_losses",
+]
+
+SPEECH_HZ = 16_000
+"""The rate that what listens to speech is made for."""
 
 Plane = NDArray[np.uint8]
 Samples = NDArray[np.float32]
 ClockKind = Literal["capture_time", "sender_report", "arrival", "file"]
+ResetReason = Literal["reconnect", "resolution", "clock"]
+
+Cause = Literal["rendered", "sender", "network", "receiver", "overload", "unknown"]
+"""Whose fault a gap is: the avatar's renderer (time went on, the picture did not), the sender (nothing was sent), the
+network (lost on the way, and not repaired), the receiver (its buffers or its decoder), or an overload (the queue before
+the processors)."""
+
+Losses = Mapping[Cause, int]
+"""What is known to be missing, by cause: packets of the network, pictures else; 0 where the number is not known."""
 
 
 class Picture:
@@ -104,17 +133,26 @@ class Sound:
     :ivar rate_hz: sample rate; 0 where the source has no sound.
     :ivar start_s: media time of the first sample.
     :ivar missing: `(first, count)` ranges of `samples` that never arrived; they hold zeros.
+    :ivar samples_16k: the same sound at 16 kHz, `(M,) float32` mono, contiguous from frame to frame as well; it may
+        trail `samples` by up to 2 ms.
+    :ivar start_16k_s: media time of the first sample of these.
     """
 
     samples: Samples
     rate_hz: int
     start_s: float
     missing: tuple[tuple[int, int], ...] = ()
+    samples_16k: Samples = field(default_factory=lambda: np.zeros(0, np.float32))
+    start_16k_s: float = 0.0
 
     @property
     def duration_s(self) -> float:
         """Length in seconds."""
         return self.samples.size / self.rate_hz if self.rate_hz else 0.0
+
+    def shifted(self, step_s: float) -> Sound:
+        """The same samples, `step_s` later."""
+        return dataclasses.replace(self, start_s=self.start_s + step_s, start_16k_s=self.start_16k_s + step_s)
 
     def after(self, earlier: Sound) -> Sound:
         """This sound with an earlier one put before it; the later one alone where their rates differ."""
@@ -126,7 +164,19 @@ class Sound:
             rate_hz=earlier.rate_hz,
             start_s=earlier.start_s,
             missing=earlier.missing + tuple((first + shift, count) for first, count in self.missing),
+            samples_16k=np.concatenate([earlier.samples_16k, self.samples_16k]),
+            start_16k_s=earlier.start_16k_s,
         )
+
+
+def with_losses(one: Losses, other: Losses) -> Losses:
+    """Both together; a cause with the number 0 stays a cause."""
+    if not one or not other:
+        return one or other
+    merged = Counter(one)
+    for cause, count in other.items():
+        merged[cause] += count
+    return dict(merged)
 
 
 NO_SOUND = Sound(np.zeros(0, np.float32), 0, 0.0)
@@ -137,10 +187,36 @@ class ClockQuality:
     """How media time was found, and how far picture and sound may be apart from the truth on it.
 
     :ivar error_ms: bound on the error of the relation between picture and sound; `None` where it is not known.
+    :ivar arrival_skew_ms: how much later sound arrives than the pictures it belongs to, on the way only: what a player
+        adds that ignores what the sender says; `None` where the sender has not said it.
+    :ivar drift_ppm: how much faster the clock of the sound runs than that of the pictures, by the sender's own time;
+        `None` where it cannot be told.
     """
 
     kind: ClockKind
     error_ms: float | None
+    arrival_skew_ms: float | None = None
+    drift_ppm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """The sound was found to belong elsewhere than the frames before said, by at least 1 ms.
+
+    A drift that is known is no step: each frame's `sound.start_s` is what counts.
+
+    :ivar ms: by how much later; negative: earlier.
+    :ivar by_sender: the sender's own relation has slipped; else it is only known better than before.
+    """
+
+    ms: float
+    by_sender: bool = False
+
+    def after(self, earlier: ClockStep | None) -> ClockStep:
+        """This step and one before it, as one."""
+        if earlier is None:
+            return self
+        return ClockStep(self.ms + earlier.ms, self.by_sender or earlier.by_sender)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +228,11 @@ class Frame:
     :ivar arrival_s: when the picture came (its first packet, or its decoding from a file), seconds from the start
         of the run.
     :ivar key_frame: the picture was coded without reference to others.
-    :ivar corrupt: the decoder marked the picture as damaged.
+    :ivar corrupt: the picture is not as it was sent: the decoder marked it, or it builds on one that was lost.
     :ivar transport: what the network knows of it; names of numbers.
+    :ivar lost_before: what is known to be missing between the picture before and this frame.
+    :ivar reset: why this picture does not continue what came before it; `None`: it does.
+    :ivar clock_step: from this frame on, sound is related to pictures otherwise than before; `None`: as before.
     """
 
     index: int | None
@@ -165,6 +244,9 @@ class Frame:
     corrupt: bool = False
     transport: Mapping[str, float | None] = field(default_factory=dict)
     maybe_picture: Picture | None = None
+    lost_before: Losses = field(default_factory=dict)
+    reset: ResetReason | None = None
+    clock_step: ClockStep | None = None
 
     @property
     def picture(self) -> Picture:

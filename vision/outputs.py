@@ -12,7 +12,7 @@ from vision.config import SinkConfig
 from vision.errors import OutputError, VisionError, one_line
 from vision.folder import RunFolder, reason_of
 from vision.gaps import PictureGaps
-from vision.incidents import Incident, IncidentTracker
+from vision.incidents import Incident, IncidentTracker, clock_slips
 from vision.record import Record
 from vision.sinks.base import Sink
 from vision.stream import StreamStatistics
@@ -31,7 +31,7 @@ class Outputs:
 
     def __init__(self, configs: Sequence[SinkConfig], folder: RunFolder, summary: Summary) -> None:
         self._configs, self._folder, self._summary = configs, folder, summary
-        self._tracker = IncidentTracker(summary.metrics)
+        self._tracker = IncidentTracker(summary.metrics, summary.listeners)
         self._gaps = PictureGaps()
         self._sinks: list[tuple[str, Sink]] = []
 
@@ -49,8 +49,9 @@ class Outputs:
     def write(self, records: Iterable[Record]) -> None:
         """Take records, in order."""
         for record in records:
+            frame = record.frame
             self._summary.add(record)
-            self._note(itertools.chain(self._tracker.add(record), self._gaps.add(record.frame)))
+            self._note(itertools.chain(self._tracker.add(record), self._gaps.add(frame), clock_slips(frame)))
             for use, sink in self._sinks:
                 _guarded(use, partial(sink.write, record))
 
@@ -71,11 +72,13 @@ class Outputs:
         errors: list[VisionError],
         head: Callable[[], Mapping[str, Any]],
         queue: StreamStatistics,
+        transport: Mapping[str, Any] | None,
     ) -> Mapping[str, Any]:
         """Write what is known only at the end; each part is tried whatever becomes of the others.
 
         :param errors: what could not be written is added to it.
         :param head: the first part of the summary, which depends on the errors so far.
+        :param transport: what was counted of the network, if there was any.
         :returns: the summary.
         """
 
@@ -87,7 +90,7 @@ class Outputs:
 
         attempt(lambda: self._note(itertools.chain(self._tracker.end(), self._gaps.end())))
         self._summary.pictures_missing = round(self._gaps.missing)
-        totals = self._summary.as_dict(queue)
+        totals = self._summary.as_dict(queue) | {"transport": transport}
         attempt(self._folder.close)
         attempt(lambda: self._folder.write_run({**facts, **head()}))
         attempt(lambda: self._folder.write_summary({**head(), **totals}))

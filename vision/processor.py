@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar, get_
 
 from pydantic import BaseModel, ConfigDict
 
-from vision.frame import Frame
+from vision.frame import Frame, ResetReason
 from vision.result import Result
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ __all__ = ["Options", "Placement", "Processor", "Reads", "ResetReason", "StreamI
 
 R = TypeVar("R", bound=Result)
 Placement = Literal["thread", "process"]
-ResetReason = Literal["reconnect", "resolution", "clock"]
 
 
 class Options(BaseModel):
@@ -88,7 +87,16 @@ class Processor(Generic[R]):
         raise NotImplementedError
 
     def reset(self, reason: ResetReason) -> None:
-        """What came before does not continue: the source reconnected, or the resolution changed."""
+        """What came before does not continue: the source reconnected, the resolution changed, or the clock stepped."""
+
+    def shift_sound(self, step_s: float) -> None:
+        """Sound and pictures are related otherwise from now on: all sound so far belongs `step_s` later than was said.
+
+        Called between frames, where the sender's own time becomes known, or slips. A processor that keeps a window of
+        both moves what it has heard by that much. By default it begins anew: `reset("clock")`. Those that read pictures
+        only are not told. A drift is not told either: each frame's `sound.start_s` has it.
+        """
+        self.reset("clock")
 
     def close(self) -> None:
         """Called once at the end, also where `setup` failed."""

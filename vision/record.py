@@ -42,7 +42,7 @@ class Record:
             "height": picture.height if picture else None,
             "key_frame": frame.key_frame if picture else None,
             "corrupt": frame.corrupt if picture else None,
-            "clock": {"kind": frame.clock.kind, "error_ms": frame.clock.error_ms},
+            "clock": _clock(frame),
             "transport": dict(frame.transport),
             **{name: None if measured is None else dict(measured) for name, measured in self.results.items()},
             "errors": dict(self.errors),
@@ -51,3 +51,8 @@ class Record:
     def as_json(self) -> str:
         """The record as one line of JSON, without the line end."""
         return json.dumps(self.as_dict(), separators=(",", ":"), allow_nan=False)
+
+
+def _clock(frame: Frame) -> dict[str, Any]:
+    known: dict[str, Any] = {"kind": frame.clock.kind, "error_ms": frame.clock.error_ms}
+    return known if frame.clock_step is None else known | {"step_ms": round(frame.clock_step.ms, 3)}

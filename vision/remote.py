@@ -93,6 +93,9 @@ class RemoteProcessor(Processor[Any]):
     def reset(self, reason: ResetReason) -> None:
         self._running().call("reset", reason, self._limit_s)
 
+    def shift_sound(self, step_s: float) -> None:
+        self._running().call("shift_sound", step_s, self._limit_s)
+
     def close(self) -> None:
         self._closed = True
         if self._child is not None:
@@ -310,6 +313,10 @@ class _Host:
     def reset(self, reason: ResetReason) -> None:
         assert self._processor is not None
         self._processor.reset(reason)
+
+    def shift_sound(self, step_s: float) -> None:
+        assert self._processor is not None
+        self._processor.shift_sound(step_s)
 
     def close(self, _: None) -> None:
         if self._processor is not None:

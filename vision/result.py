@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
+from vision.frame import Cause
+
 __all__ = ["IncidentRule", "MetricInfo", "Result", "array", "metric", "metrics_of", "record_of"]
 
 Good = Literal["high", "low", "true", "false", "neither"]
@@ -30,7 +32,7 @@ class IncidentRule:
     when: bool
     min_s: float
     severity: Literal["warning", "error"] = "error"
-    cause: str = "rendered"
+    cause: Cause = "rendered"
 
 
 @dataclass(frozen=True, slots=True)

@@ -166,7 +166,9 @@ class Run:
         def head() -> dict[str, Any]:
             return {"name": self.config.name, "end": self._end(ended, errors)}
 
-        summary = self._outputs.finish({"source": ended.facts}, errors, head, self._stream.statistics())
+        summary = self._outputs.finish(
+            {"source": ended.facts}, errors, head, self._stream.statistics(), ended.transport
+        )
         self.state = "done"
         end = summary["end"]
         return Outcome(end["reason"], end["exit_status"], end["error"], summary)

@@ -29,11 +29,13 @@ class Ended:
 
     :ivar error: where it was not opened, or was lost; what came before is still to be measured.
     :ivar facts: what the connector found out, for run.json.
+    :ivar transport: what was counted of the network, for summary.json; `None` for a source that is no WebRTC.
     """
 
     reason: str
     error: VisionError | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    transport: dict[str, Any] | None = None
 
 
 class Source:
@@ -61,12 +63,15 @@ class Source:
             failure = failure or self._failure(error)
         finally:
             self._stream.close()
-        return Ended(reason, failure, intake.facts if intake else {})
+        if intake is None:
+            return Ended(reason, failure)
+        intake.note_clock()
+        return Ended(reason, failure, intake.facts, intake.transport.as_dict() if intake.transport else None)
 
     def _made(self) -> Connector:
         """In a thread: a constructor may look at files."""
         try:
-            return self._class(self._options, SourceContext(self._folder))
+            return self._class(self._options, SourceContext(self._folder, self._run.duration_s is None))
         except BaseException as error:
             raise ordinary(error) from error
 
@@ -120,11 +125,18 @@ class Source:
             if intake.silent_s() <= limit_s:
                 continue
             if begun:
-                raise SourceError(f"source {self._use}: lost: nothing has come for {limit_s:g} s (run.stall_timeout_s)")
+                lost = f"lost: nothing has come for {limit_s:g} s (run.stall_timeout_s)"
+                raise SourceError(f"source {self._use}: {lost}{_said_before(intake)}")
             raise SourceError(
                 f"source {self._use}: nothing came within {limit_s:g} s (run.first_picture_timeout_s);"
                 " is anything being sent?"
             )
+
+
+def _said_before(intake: Intake) -> str:
+    """What the connector was recovering from meanwhile."""
+    latest = (intake.facts.get("recoveries") or [{}])[-1]
+    return f"; it began with: {latest['reason']}" if "reason" in latest and latest["took_s"] is None else ""
 
 
 async def _streamed(connector: Connector, intake: Intake) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from vision.frame import Frame
+from vision.frame import Frame, with_losses
 
 __all__ = ["FrameStream", "Policy", "StreamStatistics"]
 
@@ -58,6 +58,10 @@ class FrameStream:
         while self._policy == "every" and len(self._waiting) >= self._size and not self._closed:
             self._emptied.clear()
             await self._emptied.wait()
+        self.put_nowait(frame)
+
+    def put_nowait(self, frame: Frame) -> None:
+        """Add a frame without waiting: where there is no room, the oldest one gives up its picture."""
         if self._closed:
             return
         self._received += frame.maybe_picture is not None
@@ -106,15 +110,27 @@ class FrameStream:
         )
 
     def _drop_oldest(self, newest: Frame) -> Frame:
-        """Make room; the sound of the frame that goes is put before that of the one behind it."""
+        """Make room; what the frame that goes leaves is put before what the one behind it has."""
         _, victim = self._waiting.popleft()
         self._dropped += victim.maybe_picture is not None
         if not self._waiting:
-            return _with_sound_of(victim, newest)
+            return _heir(victim, newest)
         put_at, heir = self._waiting[0]
-        self._waiting[0] = (put_at, _with_sound_of(victim, heir))
+        self._waiting[0] = (put_at, _heir(victim, heir))
         return newest
 
 
-def _with_sound_of(earlier: Frame, later: Frame) -> Frame:
-    return dataclasses.replace(later, sound=later.sound.after(earlier.sound))
+def _heir(dropped: Frame, later: Frame) -> Frame:
+    """The later frame with the sound of the one that was dropped before it, and the word that it was."""
+    lost = with_losses(dropped.lost_before, later.lost_before)
+    step = later.clock_step
+    heard = dropped.sound.shifted(step.ms / 1000) if step is not None else dropped.sound
+    if dropped.maybe_picture is not None:
+        lost = with_losses(lost, {"overload": 1})
+    return dataclasses.replace(
+        later,
+        sound=later.sound.after(heard),
+        lost_before=lost,
+        reset=dropped.reset or later.reset,
+        clock_step=step.after(dropped.clock_step) if step is not None else dropped.clock_step,
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from vision.frame import ClockKind, Frame
 from vision.incidents import Incident
 from vision.plan import Step
 from vision.processor import Reads
@@ -53,14 +54,18 @@ class Summary:
         self.incidents: Counter[str] = Counter()
         self.first_incidents: list[Incident] = []
         self._every = {step.config.name: step.config.every for step in steps}
+        self.listeners = frozenset(step.config.name for step in steps if step.config.processor.reads == Reads.SOUND)
         self._listens = {step.config.name: step.config.processor.reads != Reads.PICTURE for step in steps}
         self.metrics: dict[str, tuple[MetricInfo, ...]] = {
             step.config.name: metrics_of(step.config.processor.result_type()) for step in steps
         }
+        self._clock_errors: defaultdict[ClockKind, Column] = defaultdict(Column)
+        self._clock_frames: Counter[ClockKind] = Counter()
+        self._clock_steps = 0
         self._columns: dict[str, dict[str, Column]] = {
             name: {info.name: Column() for info in infos if info.recorded} for name, infos in self.metrics.items()
         }
-        self.frames = self.pictures = self.pictures_missing = 0
+        self.frames = self.pictures = self.pictures_missing = self.pictures_corrupt = 0
         self.first_time_s: float | None = None
         self.last_time_s: float | None = None
 
@@ -71,11 +76,22 @@ class Summary:
         if self.first_time_s is None:
             self.first_time_s = record.frame.time_s
         self.last_time_s = record.frame.time_s
+        self.pictures_corrupt += record.frame.corrupt
+        self._add_clock(record.frame)
         for name, columns in self._columns.items():
+            if record.frame.corrupt and name not in self.listeners:
+                continue  # what was damaged on the way says nothing of the avatar
             for metric, column in columns.items():
                 value = record.value(name, metric)
                 if value is not None:
                     column.add(float(value))
+
+    def _add_clock(self, frame: Frame) -> None:
+        clock = frame.clock
+        self._clock_frames[clock.kind] += 1
+        self._clock_steps += frame.clock_step is not None
+        if clock.error_ms is not None:
+            self._clock_errors[clock.kind].add(clock.error_ms)
 
     def add_incident(self, incident: Incident) -> None:
         """Take an incident."""
@@ -87,13 +103,15 @@ class Summary:
         """The content of summary.json.
 
         `coverage` of a metric is the share of the pictures it was due for in which it was measured; due are those
-        that came, those the queue dropped, and about as many as are missing where none came. For processors that
-        listen, it is the share of all frames. Booleans count as 0 and 1, so that their mean is a share.
+        that came, those the queue dropped, and about as many as are missing where none came; measured is what is not
+        corrupt. For processors that listen, it is the share of all frames. Booleans count as 0 and 1, so that their
+        mean is a share.
         """
         return {
             "frames": self.frames,
             "pictures": self.pictures,
             "pictures_missing": self.pictures_missing,
+            "pictures_corrupt": self.pictures_corrupt,
             "duration_s": self._duration_s(),
             "metrics": {
                 f"{name}.{info.name}": self._metric(name, info, queue)
@@ -101,11 +119,21 @@ class Summary:
                 for info in infos
                 if info.recorded
             },
+            "clock": self._clock(),
             "processors": {name: tally.as_dict() for name, tally in self.tallies.items()},
             "incidents": dict(self.incidents),
             "queue": asdict(queue) | {"worst_age_ms": round(queue.worst_age_ms, 3)},
             "verdicts": [],
         }
+
+    def _clock(self) -> dict[str, Any]:
+        """How picture and sound were related, on how many frames, and how well."""
+        kinds: dict[str, Any] = {}
+        for kind, frames in self._clock_frames.items():
+            spread = self._clock_errors[kind].distribution()
+            named = spread.as_dict() if spread else {}
+            kinds[kind] = {"frames": frames, "error_ms": {key: named.get(key) for key in ("p50", "p95", "max")}}
+        return {"kinds": kinds, "steps": self._clock_steps}
 
     def _duration_s(self) -> float | None:
         if self.first_time_s is None or self.last_time_s is None:

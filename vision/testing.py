@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vision.frame import ClockQuality, Frame, Picture, Samples, Sound
+from vision.frame import SPEECH_HZ, ClockQuality, ClockStep, Frame, Picture, Samples, Sound
 from vision.processor import Processor, Reads, StreamInfo
 from vision.record import Record
+from vision.resampling import resampled
 from vision.result import Result, metrics_of, record_of
 from vision.sinks.base import Sink
 
@@ -34,10 +35,12 @@ def make_frame(
     fps: float = 30.0,
     samples: Samples | None = None,
     rate_hz: int = 16_000,
+    clock_step: ClockStep | None = None,
 ) -> Frame:
     """The frame number `index` of a steady stream; without a picture given, a grey one of 64 x 48 px.
 
-    `samples` are what sounds under it, `(N,) float32` mono in -1..1.
+    `samples` are what sounds under it, `(N,) float32` mono in -1..1; at another rate than 16 kHz, each frame's are
+    brought to it by themselves, so that `samples_16k` is contiguous to within a sample only.
     """
     heard = np.zeros(0, np.float32) if samples is None else samples
     return Frame(
@@ -45,9 +48,16 @@ def make_frame(
         time_s=index / fps,
         arrival_s=index / fps,
         clock=ClockQuality("file", 0.0),
-        sound=Sound(heard, rate_hz, index / fps - heard.size / rate_hz),
+        sound=_sound(heard, rate_hz, index / fps),
         maybe_picture=picture or make_picture(),
+        clock_step=clock_step,
     )
+
+
+def _sound(samples: Samples, rate_hz: int, until_s: float) -> Sound:
+    speech = resampled(samples, rate_hz)
+    starts_s = (until_s - each.size / rate for each, rate in ((samples, rate_hz), (speech, SPEECH_HZ)))
+    return Sound(samples, rate_hz, next(starts_s), samples_16k=speech, start_16k_s=next(starts_s))
 
 
 def check_processor(
@@ -57,8 +67,8 @@ def check_processor(
 
     It must have a docstring, a result type whose fields are metrics with described units and sensible ranges, take
     its options, measure the frames (default: ten grey ones, and for one that listens one without a picture) or say
-    `None`, give values within the stated ranges, do so again after a `reset`, and close. Processors that need
-    others' results get `None` for them.
+    `None`, give values within the stated ranges, do so again after a `reset` and, one that listens, after its sound was
+    shifted, and close. Processors that need others' results get `None` for them.
 
     :raises AssertionError: with what it breaks.
     :raises ValueError: when a value lies outside its range; and whatever the processor itself raises.
@@ -70,7 +80,8 @@ def check_processor(
         assert info.unit, f"{info.name} needs a unit; 1 for a plain number"
         low, high = info.range
         assert low is None or high is None or low < high, f"{info.name}: the range {info.range} is empty"
-    assert not inspect.iscoroutinefunction(processor.setup), "setup() cannot be asynchronous"
+    for name in ("setup", "reset", "shift_sound", "close"):
+        assert not inspect.iscoroutinefunction(getattr(processor, name)), f"{name}() cannot be asynchronous"
     instance = processor(processor.Options.model_validate(options or {}))
     return _life(instance, list(frames) if frames is not None else [*_grey(), _without_picture()])
 
@@ -81,6 +92,10 @@ def _life(instance: Processor[Any], frames: list[Frame]) -> list[Result | None]:
         results = _measured_all(instance, frames)
         instance.reset("reconnect")
         _measured_all(instance, frames)
+        if Reads.SOUND in instance.reads:
+            for step_s in (0.05, -0.05):
+                instance.shift_sound(step_s)
+                _measured_all(instance, frames)
     finally:
         instance.close()
     return results

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass, field
 
 from vision.errors import ConfigError, VisionError, one_line
-from vision.frame import Frame
+from vision.frame import ClockStep, Frame, ResetReason
 from vision.plan import Step
 from vision.processor import Reads, StreamInfo
 from vision.record import Measured, Record
@@ -40,6 +40,8 @@ class Station:
     previous: asyncio.Task[_Outcome] | None = None
     failed_in_row: int = 0
     size: tuple[int, int] | None = None
+    reset: ResetReason | None = None
+    clock_step: ClockStep | None = None
 
     def __post_init__(self) -> None:
         self.metrics = metrics_of(self.step.config.processor.result_type())
@@ -51,6 +53,9 @@ class Station:
         needed = [(await task).result for task in needs]
         if previous is not None:
             await previous
+        self.reset = frame.reset or self.reset
+        if frame.clock_step is not None:
+            self.clock_step = frame.clock_step.after(self.clock_step)
         if self.tally.quarantined or not self._is_due(frame):
             self.tally.skipped += 1
             return _Outcome()
@@ -64,7 +69,7 @@ class Station:
     async def _measure(self, frame: Frame, needed: Sequence[Result | None]) -> _Outcome:
         begun = time.perf_counter()
         try:
-            await self._note_size(frame)
+            await self._reset(frame)
             result = await self.worker.process(frame, needed)
             measured = None if result is None else record_of(result, self.metrics)
         except ProcessorHungError as error:
@@ -77,13 +82,23 @@ class Station:
         self.failed_in_row = 0
         return _Outcome(result, measured)
 
-    async def _note_size(self, frame: Frame) -> None:
-        if frame.maybe_picture is None:
-            return
-        size = (frame.picture.width, frame.picture.height)
-        before, self.size = self.size, size
-        if before is not None and before != size:
-            await self.worker.reset("resolution")
+    async def _reset(self, frame: Frame) -> None:
+        """Tell the processor where what it sees does not continue what it saw."""
+        if frame.maybe_picture is not None:
+            size = (frame.picture.width, frame.picture.height)
+            if self.size not in (None, size):
+                self.reset = self.reset or "resolution"
+            self.size = size
+        reason, self.reset = self.reset, None
+        step, self.clock_step = self.clock_step, None
+        try:
+            if reason is not None:
+                await self.worker.reset(reason)
+            elif step is not None and Reads.SOUND in self.step.config.processor.reads:
+                await self.worker.shift_sound(step.ms / 1000)
+        except Exception:
+            self.reset = reason or "clock"  # what it holds is wrong until it has begun anew
+            raise
 
     def _failed(self, message: str) -> _Outcome:
         self.tally.errors += 1

@@ -84,6 +84,10 @@ class Worker:
         """Tell the processor that what came before does not continue."""
         await self._call(lambda: self._made.reset(reason), self._timeout_s)
 
+    async def shift_sound(self, step_s: float) -> None:
+        """Tell the processor that the sound so far belongs later."""
+        await self._call(lambda: self._made.shift_sound(step_s), self._timeout_s)
+
     async def close(self) -> None:
         """Close the processor and end the thread; a hung one ends by itself if its call ever comes back."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -101,12 +102,18 @@ class Sender:
         if request.method == "DELETE":
             await self.close()
             writer.write(reply(200))
+        elif self._ending is not None and self._ending.done():
+            writer.write(reply(404, "nothing is being sent any more"))
         else:
             answer = self._edited(await self._answer(request.body))
             await asyncio.sleep(self.delay_s)
             writer.write(reply(201, answer, Content_Type="application/sdp", Location=LOCATION))
             self.answered.set()
         await writer.drain()
+
+    async def answer_to(self, offer: str) -> str:
+        """The peer's answer to an offer, before it is edited."""
+        return await self._answer(offer)
 
     async def _answer(self, offer: str) -> str:
         self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -117,7 +124,7 @@ class Sender:
                 transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == self._codec])
         await self.peer.setRemoteDescription(RTCSessionDescription(offer, "offer"))
         for transceiver in self.peer.getTransceivers():
-            _gather_on_loopback(transceiver)
+            gather_on_loopback(transceiver)
         await self.peer.setLocalDescription(await self.peer.createAnswer())
         sdp = self.peer.localDescription.sdp
         if self._dead:
@@ -125,6 +132,24 @@ class Sender:
         elif self._closes_after:
             self._ending = asyncio.create_task(self._close_when_over())
         return sdp
+
+    async def offers(self) -> str:
+        """An offer of the peer's own, as a server makes it that does not take ours."""
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        for track in self.tracks:
+            transceiver = self.peer.addTransceiver(track, direction="sendonly")
+            if track.kind == "video":
+                codecs = RTCRtpSender.getCapabilities("video").codecs
+                transceiver.setCodecPreferences([codec for codec in codecs if codec.mimeType == self._codec])
+            gather_on_loopback(transceiver)
+        await self.peer.setLocalDescription(await self.peer.createOffer())
+        sdp: str = self.peer.localDescription.sdp
+        return sdp
+
+    async def takes(self, answer: str) -> None:
+        """The answer to that."""
+        assert self.peer is not None
+        await self.peer.setRemoteDescription(RTCSessionDescription(answer, "answer"))
 
     async def _close_when_over(self) -> None:
         for track in self.tracks:
@@ -138,12 +163,22 @@ class Sender:
         if self._ending is not None:
             self._ending.cancel()
         if self.peer is not None:
+            await self._settled(self.peer)
             await self.peer.close()
         for track in self.tracks:
             track.stop()
 
+    @staticmethod
+    async def _settled(peer: RTCPeerConnection) -> None:
+        """aiortc that is closed while it connects begins to send all the same, and leaves a task behind."""
+        settled = asyncio.Event()
+        peer.on("connectionstatechange", settled.set)
+        if peer.connectionState == "connecting":
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(settled.wait(), 1)
 
-def _gather_on_loopback(transceiver: RTCRtpTransceiver) -> None:
+
+def gather_on_loopback(transceiver: RTCRtpTransceiver) -> None:
     """The peer is on 127.0.0.1 only, which aioice leaves out."""
     connection: Any = transceiver.receiver.transport.transport._connection
     gather = type(connection).get_component_candidates

@@ -60,6 +60,9 @@ class Collector(Intake):
         self.begun = asyncio.Event()
 
     async def put(self, unit: DecodedPicture | DecodedSound) -> None:
+        self.put_nowait(unit)
+
+    def put_nowait(self, unit: DecodedPicture | DecodedSound) -> None:
         if isinstance(unit, DecodedPicture):
             self.pictures.append((unit, self.now_s()))
         else:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
 from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from tests.connectors.sender import Sender, pictures, sound
+from tests.connectors.failing import SESSION, Failing, Plays, Refuses, Service
+from tests.connectors.hurried import run_hurried
 from tests.connectors.server import (
     Behaviour,
     Request,
@@ -23,13 +26,21 @@ from tests.connectors.server import (
     reply,
     talks_garbage,
 )
-from tests.connectors.support import TOKEN, Collector, checked, made, refused, run_clean
-from vision.connectors import session_api
-from vision.connectors.avatar import AvatarConnector, AvatarOptions
-from vision.connectors.session_api import SessionApi
+from tests.connectors.support import TOKEN, Collector, checked, made, refused, run_clean, until
+from vision.connectors import avatar, session_api
+from vision.connectors.avatar import (
+    AvatarConnector,
+    AvatarOptions,
+    Given,
+    Own,
+    SessionOptions,
+    watch_session,
+)
+from vision.connectors.recovery import RefusedError
+from vision.connectors.session_api import ClientSetup, CreatedSession, SessionApi, expiry_of
+from vision.connectors.simulator import SimulatorOptions
 from vision.errors import SourceError
 
-SESSION = "65f0c0ffee0123456789abcd"
 TURN = {"url": "turn.example.com", "credential": "turn-s3cret", "username": "turn-user"}
 GOOD = {"success": True, "whepUrl": "http://127.0.0.1:9/whep/session/1", "turn": TURN}
 
@@ -71,6 +82,7 @@ def test_init_client_is_the_contract_to_the_letter() -> None:
             "turn:turn.example.com:80?transport=udp",
             "turn:turn.example.com:443?transport=udp",
             "turn:turn.example.com:80?transport=tcp",
+            "turns:turn.example.com:443?transport=tcp",
         ]
         assert ice.username == "turn-user"
         assert ice.credential is not None
@@ -219,33 +231,110 @@ def test_the_token_is_not_in_what_is_printed() -> None:
 
 
 def test_the_whole_way() -> None:
-    """From the session API to the media: one init-client, a WHEP POST without Authorization, one DELETE."""
-    sender = Sender([], closes_after=True)
-
-    async def behave(request: Request, writer: asyncio.StreamWriter) -> None:
-        if request.target.endswith("/init-client"):
-            answer = {**GOOD, "whepUrl": f"{server.url}/avatar/whep/session/1", "turn": {**TURN, "url": "127.0.0.1"}}
-            writer.write(reply(200, json.dumps(answer)))
-        else:
-            await sender(request, writer)
-
-    server = Server(behave)
+    """From the session API to the media: one init-client, a WHEP POST without Authorization, one DELETE, no `end`."""
 
     async def scenario() -> None:
-        sender.tracks = [pictures(0.5), sound(0.5)]
+        service = Service(Failing(Plays(0.5, "closes"), Refuses(404)))
         intake = Collector()
-        async with server:
+        async with service.server as server:
             source = made(AvatarConnector, base_url=server.url, session_id=SESSION, token=TOKEN)
             assert await source.stream(intake) == "closed by the sender"
-        init, post, delete = server.requests
+        init, post, delete = service.server.requests[:3]
         assert init.headers["authorization"] == f"Bearer {TOKEN}"
         assert "authorization" not in post.headers
         assert post.headers["content-type"] == "application/sdp"
-        assert delete.target == "/avatar/whep/session/1/viewer/2"
+        assert delete.target == "/whep/session/1/viewer/1"
         assert "authorization" not in delete.headers
+        assert service.calls["create"] == service.calls["end"] == 0
         assert intake.pictures
 
     run_clean(scenario())
+
+
+def test_a_session_of_its_own() -> None:
+    """With `admin_ks` and `visual_id` a session is created, watched with its own token, and ended."""
+
+    async def scenario() -> None:
+        service = Service(Failing(Plays(0.5, "closes"), Refuses(404)))
+        async with service.server as server:
+            source = made(AvatarConnector, base_url=server.url, admin_ks=TOKEN, visual_id="24hex")
+            assert await source.stream(Collector()) == "closed by the sender"
+        create, init, *_, end = service.server.requests
+        assert create.headers["authorization"] == f"KS {TOKEN}"
+        assert json.loads(create.body) == {"visualConfig": {"id": "24hex"}}
+        assert init.headers["authorization"] == end.headers["authorization"] == "Bearer t.o.ken"
+        assert end.target.endswith(f"/{SESSION}1/end")
+        assert service.calls["end"] == 1
+
+    run_clean(scenario())
+
+
+@pytest.mark.parametrize("where", ["creating", "asking", "streaming"])
+def test_a_session_of_its_own_is_ended_on_every_way_out(where: str) -> None:
+    """Interrupted while `create` is under way, before the media, and while they come: it is ended, once."""
+
+    async def scenario() -> None:
+        service = Service(Failing(Plays()))
+        service.delays = {"creating": {"create": 0.3}, "asking": {"init-client": 0.3}}.get(where, {})
+        intake = Collector()
+        async with service.server as server:
+            source = made(AvatarConnector, base_url=server.url, admin_ks=TOKEN, visual_id="24hex")
+            streaming = asyncio.create_task(source.stream(intake))
+            if where == "streaming":
+                await intake.begun.wait()
+            else:
+                operation = "create" if where == "creating" else "init-client"
+                await until(lambda: service.calls[operation])
+            streaming.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await streaming
+        assert service.calls["create"] == service.calls["end"] == 1
+        assert service.whep.deleted == service.whep.opened
+
+    run_clean(scenario())
+
+
+def test_a_session_of_its_own_that_cannot_be_opened_is_ended() -> None:
+    """It exists, though its media do not."""
+
+    async def scenario() -> None:
+        service = Service(Failing(Plays()))
+        service.refusals["init-client"] = 500
+        async with service.server as server:
+            message = await refused(made(AvatarConnector, base_url=server.url, admin_ks=TOKEN, visual_id="24hex"))
+        assert "the service failed" in message
+        assert service.calls["end"] == 1
+
+    run_clean(scenario())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"session_id": SESSION},
+        {"token": TOKEN},
+        {"session_id": "", "token": TOKEN},
+        {"admin_ks": TOKEN},
+        {"visual_id": "24hex"},
+        {"session_id": SESSION, "visual_id": "24hex"},
+        {"session_id": SESSION, "token": TOKEN, "visual_id": "24hex"},
+        {"session_id": SESSION, "token": TOKEN, "admin_ks": TOKEN, "visual_id": "24hex"},
+    ],
+)
+def test_one_way_to_a_session(given: dict[str, str]) -> None:
+    """Exactly one of both pairs; the message has both, and what was given instead."""
+    with pytest.raises(ValidationError, match=r"either session_id and token .* or admin_ks and visual_id") as caught:
+        AvatarOptions.model_validate(given)
+    assert (", ".join(name for name in given if given[name]) or "none of them") in str(caught.value)
+
+
+def test_empty_is_not_given() -> None:
+    """One file with `${NAME:-}` serves both ways."""
+    nothing = {"session_id": "", "token": ""}
+    options = AvatarOptions.model_validate({**nothing, "admin_ks": TOKEN, "visual_id": "24hex"})
+    assert options.session_id is None
+    assert options.token is None
 
 
 def test_create_and_end() -> None:
@@ -266,6 +355,246 @@ def test_create_and_end() -> None:
         assert end.target == f"/v1/avatar-session/{SESSION}/end"
         assert end.headers["authorization"] == f"Bearer {TOKEN}"
         assert end.body == "{}"
+
+    run_clean(scenario())
+
+
+PRIVATE = "http://10.1.2.3/whep/session/1"
+
+
+def test_media_at_a_private_address_are_refused() -> None:
+    """A service that is not at one itself has no business there: one line, and nothing is sent to it."""
+
+    async def scenario() -> None:
+        async with Server(answers_json(200, {**GOOD, "whepUrl": PRIVATE})) as server:
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(avatar, "is_private", lambda host: host == "10.1.2.3")  # the server is at a public one
+                message = await refused(made(AvatarConnector, base_url=server.url, session_id=SESSION, token=TOKEN))
+            assert message == (
+                "avatar: the session's media are at a private address (10.1.2.3), which a public service does not"
+                " have; if it is right, allow it (source.allow_private: true)"
+            )
+
+    run_clean(scenario())
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_media_at_a_private_address_are_followed_where_they_may_be(public: bool) -> None:
+    """`allow_private` allows it, and so does a service that is at a private address itself."""
+
+    async def scenario() -> None:
+        service = Service(Failing(Refuses(400)))
+        async with service.server as server:
+            with pytest.MonkeyPatch.context() as patch:
+                if public:
+                    hosts = iter([False])  # of base_url; nothing else is to be asked
+                    patch.setattr(avatar, "is_private", lambda host: next(hosts, True))
+                source = made(
+                    AvatarConnector, base_url=server.url, session_id=SESSION, token=TOKEN, allow_private=public
+                )
+                assert "400" in await refused(source)
+        assert service.whep.posts == 1
+
+    run_clean(scenario())
+
+
+def jwt(claims: object) -> str:
+    """A token that nobody has signed."""
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in ({}, claims)]
+    return ".".join([*parts, "signature"])
+
+
+@pytest.mark.parametrize(
+    ("token", "expiry_s"),
+    [
+        (jwt({"exp": 1_700_000_000}), 1_700_000_000.0),
+        (jwt({"exp": 1_700_000_000.5, "sub": "ä"}), 1_700_000_000.5),
+        (jwt({}), None),
+        (jwt({"exp": "soon"}), None),
+        (jwt({"exp": True}), None),
+        (jwt({"exp": 10**400}), None),
+        (jwt({"exp": float("inf")}), None),
+        (jwt([1]), None),
+        (f"x.{'[' * 5}.y", None),
+        ("a.bcd.e", None),
+        ("no-jwt", None),
+        ("", None),
+        ("..", None),
+        ("a.ä.c", None),
+    ],
+)
+def test_when_a_token_expires(token: str, expiry_s: float | None) -> None:
+    """What its `exp` says, and nothing where it says nothing."""
+    assert expiry_of(token) == expiry_s
+
+
+@pytest.mark.parametrize(
+    ("age_s", "words"),
+    [
+        (30, "the token expired 30 s ago; make a new one (source.token)"),
+        (7_300, "the token expired 2 h ago"),
+        (100_000, "the token expired 1 day ago"),
+        (300_000, "the token expired 3 days ago"),
+        (-60, "the token is invalid or has expired"),
+    ],
+)
+def test_a_token_that_has_expired_is_said_to_have(age_s: float, words: str) -> None:
+    """Refused with 401, its own expiry says why; the token is not in the message."""
+    token = jwt({"exp": 1_700_000_000})
+
+    async def scenario() -> None:
+        async with (
+            Server(answers_json(401, {"success": False, "error": f"no {token}"})) as server,
+            SessionApi(server.url, now=lambda: 1_700_000_000 + age_s) as api,
+        ):
+            with pytest.raises(RefusedError, match=re.escape(words)) as caught:
+                await api.init_client(SESSION, SecretStr(token))
+        assert caught.value.status == 401
+        assert token not in checked(str(caught.value))
+
+    run_clean(scenario())
+
+
+def test_an_admin_token_that_is_refused() -> None:
+    """The message names the option that is wrong."""
+
+    async def scenario() -> None:
+        async with Server(answers_json(401, {"success": False})) as server:
+            message = await refused(made(AvatarConnector, base_url=server.url, admin_ks=TOKEN, visual_id="24hex"))
+            assert "the admin KS is invalid or has expired; make a new one (source.admin_ks)" in message
+
+    run_clean(scenario())
+
+
+class Told:
+    """A session API in memory, so that time may jump: what is asked of it, and what it answers to keep-alive."""
+
+    def __init__(self, *failures: SourceError | None) -> None:
+        self.failures = iter(failures)
+        self.asked: list[tuple[str, float]] = []
+
+    def _ask(self, operation: str) -> None:
+        self.asked.append((operation, asyncio.get_running_loop().time()))
+
+    async def create(self, admin_ks: SecretStr, visual_id: str) -> CreatedSession:
+        """A session."""
+        self._ask("create")
+        return CreatedSession(sessionId=SESSION, token=SecretStr(TOKEN))
+
+    async def init_client(self, session_id: str, token: SecretStr) -> ClientSetup:
+        """Where the media are."""
+        self._ask("init-client")
+        return ClientSetup.model_validate(GOOD)
+
+    async def keep_alive(self, session_id: str, token: SecretStr) -> None:
+        """As told."""
+        self._ask("keep-alive")
+        if failure := next(self.failures, None):
+            raise failure
+
+    async def end(self, session_id: str, token: SecretStr) -> None:
+        """Well."""
+        self._ask("end")
+
+    def times_of(self, operation: str) -> list[float]:
+        """When it was asked, from the first thing that was asked."""
+        return [at_s - self.asked[0][1] for name, at_s in self.asked if name == operation]
+
+
+async def endless_stream(*_: object) -> str:
+    """Media without an end."""
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_session_is_kept_alive_until_its_limit(monkeypatch: pytest.MonkeyPatch, own: bool) -> None:
+    """A call every 10 s; at the limit the run ends in order, and a session of its own is ended."""
+    monkeypatch.setattr(avatar, "receive_whep", endless_stream)
+    api: Any = Told()
+
+    async def scenario() -> None:
+        session = Own(api, SecretStr(TOKEN), "24hex") if own else Given(api, SESSION, SecretStr(TOKEN))
+        options = SessionOptions.model_validate({"session_limit_s": 65})
+        assert await watch_session(session, options, Collector(), local=True, open_ended=True) == (
+            "session limit reached"
+        )
+
+    run_hurried(scenario())
+    assert api.times_of("keep-alive") == pytest.approx([10, 20, 30, 40, 50, 60], abs=0.1)
+    assert len(api.times_of("create")) == len(api.times_of("end")) == own
+    if own:
+        assert api.times_of("end") == pytest.approx([65], abs=0.1)
+
+
+def test_the_default_limit_of_a_session() -> None:
+    """An hour, for sessions cost; also for the simulator's."""
+    assert SessionOptions().session_limit_s == SimulatorOptions().session_limit_s == 3600
+
+
+def test_a_keep_alive_that_fails_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stream goes on, and so do the calls."""
+    monkeypatch.setattr(avatar, "receive_whep", endless_stream)
+    api: Any = Told(SourceError("cannot be reached"), None, RefusedError("500: the service failed", 500))
+
+    async def scenario() -> None:
+        options = SessionOptions.model_validate({"session_limit_s": 45})
+        session = Given(api, SESSION, SecretStr(TOKEN))
+        await watch_session(session, options, Collector(), local=True, open_ended=True)
+
+    run_hurried(scenario())
+    assert len(api.times_of("keep-alive")) == 4
+    (warning,) = caplog.messages
+    assert warning.startswith("cannot be reached (keep-alive;")
+
+
+@pytest.mark.parametrize(
+    ("own", "status", "reason"),
+    [
+        (False, 410, "the session has ended"),
+        (False, 404, "the session has ended"),
+        (True, 410, "the session has ended"),
+        (True, 404, "session limit reached"),  # the service has forgotten it; if the media end, another is created
+        (False, 401, "session limit reached"),
+    ],
+)
+def test_a_session_that_ends_while_it_is_watched(
+    monkeypatch: pytest.MonkeyPatch, own: bool, status: int, reason: str
+) -> None:
+    """What keep-alive says of the session is the end of the source; a token that is refused is not."""
+    monkeypatch.setattr(avatar, "receive_whep", endless_stream)
+    api: Any = Told(None, RefusedError("no", status))
+
+    async def scenario() -> None:
+        session = Own(api, SecretStr(TOKEN), "24hex") if own else Given(api, SESSION, SecretStr(TOKEN))
+        options = SessionOptions.model_validate({"session_limit_s": 45})
+        assert await watch_session(session, options, Collector(), local=True, open_ended=True) == reason
+
+    run_hurried(scenario())
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "error"),
+    [
+        (answers_json(410, {"success": False, "error": "Session ended"}), RefusedError),
+        (answers_json(404, {"success": False, "error": "Session not found"}), RefusedError),
+        (answers(404, "<html>not found</html>"), SourceError),
+        (answers_json(404, {"detail": "Not Found"}), SourceError),
+        (answers(503), RefusedError),
+    ],
+)
+def test_only_the_api_says_that_a_session_has_ended(behaviour: Behaviour, error: type[SourceError]) -> None:
+    """A 404 of a proxy, or of a deployment without keep-alive, says nothing of the session."""
+
+    async def scenario() -> None:
+        async with Server(behaviour) as server, SessionApi(server.url) as api:
+            with pytest.raises(SourceError) as caught:
+                await api.keep_alive(SESSION, SecretStr(TOKEN))
+            assert type(caught.value) is error
+            checked(str(caught.value))
+            assert server.requests[0].target == f"/v1/avatar-session/{SESSION}/keep-alive"
 
     run_clean(scenario())
 

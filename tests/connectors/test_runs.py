@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.connectors.failing import Failing, Plays, Refuses
 from tests.connectors.recording import write
 from tests.connectors.sender import Sender, pictures, sound
 from tests.connectors.server import Server, answers_json, never_answers
@@ -79,7 +80,7 @@ def test_a_stream_that_ends_too_early(tmp_path: Path) -> None:
     """A sender that leaves before the run is over has lost the source: status 3, what came is kept."""
 
     async def scenario() -> None:
-        async with Server(Sender([pictures(0.6), sound(0.6)], closes_after=True)) as server:
+        async with Server(Failing(Plays(0.6, "closes"), Refuses(410))) as server:
             outcome = await executed(tmp_path, whep(server, "run: {duration_s: 60}"))
             assert outcome.exit_status == 3
             assert "closed by the sender" in checked(outcome.error or "")

@@ -6,13 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from vision.simulator import Fault
+from vision.simulator import Fault, SimulatorSettings
 from vision.simulator.director import Director
 from vision.simulator.faults import FaultPlan
-from vision.simulator.performance import Performance
 from vision.simulator.picture import BLINK_LEVELS, MOUTH_LEVELS, Painter, Plane, Planes, drawn, likeness
 from vision.simulator.portrait import Expression
-from vision.simulator.speech import Speech
+from vision.simulator.show import Talk
 from vision.simulator.truth import Truth
 from vision.simulator.turns import Turns
 
@@ -32,9 +31,7 @@ def luma(i420: Plane, left: float, top: float, right: float, bottom: float) -> P
 
 def director(*faults: Fault) -> Director:
     """Takes pictures of seed 1."""
-    performance, plan = Performance(1), FaultPlan(faults)
-    speech = Speech(performance, Turns(), babble=True)
-    return Director(performance, speech, plan, painter=lambda: Painter(likeness(*SIZE)))
+    return Director(Talk(SimulatorSettings(size=SIZE), Turns()), FaultPlan(faults), seed=1)
 
 
 def truths(*faults: Fault, start_s: float, count: int) -> list[Truth | None]:

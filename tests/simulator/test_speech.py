@@ -7,7 +7,8 @@ from vision.simulator import Fault
 from vision.simulator.effects import Sound
 from vision.simulator.faults import FaultPlan
 from vision.simulator.performance import Curve, Performance
-from vision.simulator.speech import Soundtrack, Speech
+from vision.simulator.soundtrack import Soundtrack
+from vision.simulator.speech import Speech
 from vision.simulator.turns import AudioError, Turns, decode
 from vision.simulator.voice import SAMPLE_RATE_HZ
 
@@ -17,7 +18,7 @@ BLOCK = 960
 def soundtrack(*faults: Fault, offset_ms: float = 0.0, turns: Turns | None = None, babble: bool = True) -> Soundtrack:
     """A soundtrack of seed 1."""
     speech = Speech(Performance(1), turns or Turns(), babble)
-    return Soundtrack(speech, FaultPlan(faults, offset_ms), seed=1)
+    return Soundtrack(speech.sound, FaultPlan(faults, offset_ms), seed=1)
 
 
 def recorded(track: Soundtrack, start_s: float, end_s: float) -> Sound:

@@ -8,18 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from vision.clock import ArrivalClock, MediaClock, Track
+from vision.clock import MediaClock, Track
 from vision.intake import Intake
 from vision.processor import Options
+from vision.sender_clock import SenderClock
 
 __all__ = ["Connector", "SourceContext"]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceContext:
-    """Where a connector runs: `folder` is the run's, for files of the source's own (ground truth)."""
+    """Where a connector runs.
+
+    :ivar folder: the run's, for files of the source's own (ground truth).
+    :ivar open_ended: the run takes what comes until the source ends; else it has a duration, and an earlier end is a
+        loss.
+    """
 
     folder: Path | None = None
+    open_ended: bool = True
 
 
 class Connector(ABC):
@@ -41,7 +48,7 @@ class Connector(ABC):
 
     def clock(self) -> MediaClock:
         """The clock that relates this source's tracks."""
-        return ArrivalClock(self.tracks())
+        return SenderClock(self.tracks())
 
     @abstractmethod
     async def stream(self, intake: Intake) -> str:

@@ -52,6 +52,8 @@ def _plane(plane: av.video.plane.VideoPlane, width: int, height: int) -> NDArray
 
 def samples_of(frame: av.AudioFrame) -> Samples:
     """The samples of a decoded block, `(N,) float32` mono in -1..1 (the mean of the channels)."""
+    if frame.format.name == "s16" and len(frame.layout.channels) == 2:
+        return _of_s16_stereo(frame)
     data: NDArray[Any] = frame.to_ndarray()
     channels = len(frame.layout.channels)
     planes = data if frame.format.is_planar else data.reshape(-1, channels).T
@@ -62,3 +64,11 @@ def samples_of(frame: av.AudioFrame) -> Samples:
     if data.dtype == np.uint8:
         return np.asarray((mono - 128) / 128, np.float32)
     return np.asarray(mono / -float(np.iinfo(data.dtype).min), np.float32)
+
+
+def _of_s16_stereo(frame: av.AudioFrame) -> Samples:
+    """What Opus decodes to, fifty times a second: the same as the general way, in a tenth of its time."""
+    pairs = np.frombuffer(memoryview(frame.planes[0]), np.int16, 2 * frame.samples)
+    mono: Samples = np.add(pairs[0::2], pairs[1::2], dtype=np.float32)
+    mono *= 0.5 / 32768
+    return mono

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import errno
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from vision.connectors.base import Connector, SourceContext
 from vision.connectors.decoding import picture_of, samples_of
 from vision.connectors.release import uninterrupted
 from vision.errors import SourceError
+from vision.frame import ClockQuality
 from vision.intake import DecodedPicture, DecodedSound, Intake
 from vision.processor import Options
 
@@ -29,6 +31,9 @@ _SHORT_S = 0.5  # a recording that ends this much before its stated length is tr
 _MOST_BAD_PACKETS = 50  # in a row of one track; then the rest is taken to be unreadable
 _GUESSED_FPS = 25  # of a stream that says neither times nor a rate, as FFmpeg does
 _ESTIMATE = 0.02  # a stated length this near to size / bit rate was made from them
+_MOST_AHEAD = 64_000_000  # bytes before the first picture; it does not come, or too late to wait for
+_PLACING_S = 0.002  # how far blocks of sound may be from where they are said to be before they are moved there
+_IN_CODING_ORDER = frozenset(["asf", "avi"])  # they say when pictures are to be decoded, not when to be shown
 # What names other files and addresses instead of holding pictures: reading it may wait for ever, and go anywhere.
 _PLAYLISTS = frozenset(["concat", "dash", "hls", "imf", "rtp", "rtsp", "sap", "sdp", "webm_dash_manifest"])
 _PLAYLIST_SIGNS = (b"#EXTM3U", b"ffconcat", b"<MPD", b"<CompositionPlaylist", b"\nm=video", b"\nm=audio")
@@ -58,6 +63,7 @@ class _TrackProgress:
     frames: int = 0
     end_s: float | None = None
     bad_in_row: int = 0
+    passed_over: bool = False  # what was there between the newest frame and here is not to be shown
 
 
 @dataclass(slots=True)
@@ -74,11 +80,38 @@ class _Progress:
         return max((track.end_s for track in (self.picture, self.sound) if track.end_s is not None), default=0.0)
 
 
+class _ContainerClock(FileClock):
+    """The container's time, and how exactly it is said.
+
+    :ivar error_ms: see `ClockQuality`.
+    :ivar begin_s: where the pictures will begin, which is zero if they cannot be waited for; `None`: not known.
+    """
+
+    def __init__(self, error_ms: float | None) -> None:
+        super().__init__()
+        self.error_ms = error_ms
+        self.begin_s: float | None = None
+
+    def settle(self) -> None:
+        if self.begin_s is not None:
+            self._first.setdefault("picture", self.begin_s)
+        super().settle()
+
+    @property
+    def quality(self) -> ClockQuality:
+        return ClockQuality("file", self.error_ms)
+
+
 class FileConnector(Connector):
     """Pictures and samples of a recording, on the time of its container.
 
     Packets that cannot be decoded are counted and passed over. A file that breaks off is measured as far as it
     goes, and then it is an error that says where.
+
+    FFmpeg's libraries apply what the container says of times: an edit list's empty beginning and its cuts, the samples
+    that an encoder put before the sound. Two things they cannot, and the clock then says that its error is not known:
+    pictures out of order in a container that has only times of decoding (AVI, ASF), and sound from where several
+    edits follow each other.
     """
 
     Options = FileOptions
@@ -90,6 +123,7 @@ class FileConnector(Connector):
         self._container = _opened(self._path)
         streams = self._container.streams
         self._video, self._audio = _first_usable(streams.video), _first_usable(streams.audio)
+        self._clock = _ContainerClock(self._error_ms())
         self._progress = _Progress()
         self._reading: asyncio.Task[_Unit | None] | None = None
 
@@ -98,7 +132,7 @@ class FileConnector(Connector):
         return [*found, "sound"] if self._audio else found
 
     def clock(self) -> MediaClock:
-        return FileClock()
+        return self._clock
 
     async def stream(self, intake: Intake) -> str:
         intake.facts |= self._facts()
@@ -142,8 +176,10 @@ class FileConnector(Connector):
         for packet in self._packets():
             is_video = packet.stream is self._video
             track = self._progress.picture if is_video else self._progress.sound
+            if not is_video:
+                self._look_for_cuts(packet, track)
             for frame in self._decoded(packet, track):
-                track_s = _time_of(frame, track)
+                track_s = _time_of(frame, track, in_coding_order=is_video and self._in_coding_order)
                 track.frames += 1
                 track.end_s = track_s + _length_of(frame, packet.stream)
                 if is_video:
@@ -152,11 +188,38 @@ class FileConnector(Connector):
                     yield DecodedSound(track_s, intake.now_s(), samples_of(frame), frame.sample_rate)
 
     def _packets(self) -> Iterator[Any]:
+        packets = self._demuxed()
+        if self._video is not None and self._audio is not None:
+            yield from self._up_to_the_first_picture(packets)
+        yield from packets
+
+    def _up_to_the_first_picture(self, packets: Iterator[Any]) -> list[Any]:
+        """Read ahead, so that zero is known however long there is sound before; headers do not say it reliably."""
+        ahead: list[Any] = []
+        size = 0
+        for packet in packets:
+            ahead.append(packet)
+            size += packet.size
+            if packet.stream is self._video and packet.pts is not None and not packet.is_discard:
+                self._clock.begin_s = float(packet.pts * packet.time_base)
+                break
+            if size > _MOST_AHEAD:
+                break
+        return ahead
+
+    def _demuxed(self) -> Iterator[Any]:
         chosen = [stream for stream in (self._video, self._audio) if stream is not None]
         try:
             yield from self._container.demux(chosen)
         except (av.FFmpegError, OSError) as error:
             self._progress.error = error.strerror or str(error)
+
+    def _look_for_cuts(self, packet: Any, sound: _TrackProgress) -> None:
+        """FFmpeg's libraries begin a second edit with whole packets, so that it is off by the rest of one."""
+        if packet.is_discard:
+            sound.passed_over = sound.frames > 0
+        elif sound.passed_over and packet.size:
+            self._clock.error_ms = None
 
     def _decoded(self, packet: Any, track: _TrackProgress) -> Sequence[Any]:
         if track.bad_in_row > _MOST_BAD_PACKETS:
@@ -214,6 +277,20 @@ class FileConnector(Connector):
             return False
         stated_s = float(stream.duration * stream.time_base)
         return abs(self._container.size * 8 / int(stream.bit_rate) - stated_s) < _ESTIMATE * stated_s
+
+    @property
+    def _in_coding_order(self) -> bool:
+        return self._container.format.name in _IN_CODING_ORDER
+
+    def _error_ms(self) -> float | None:
+        """How far the times of pictures and sound may be from what was written, in ms; `None`: no bound is known."""
+        if self._video is None or self._audio is None:
+            return 0.0
+        if self._in_coding_order and self._video.codec_context.has_b_frames:
+            return None
+        # the sound's time is rounded twice: its beginning, and how much of that is the encoder's
+        rounding_s = float(self._video.time_base / 2 + self._audio.time_base)
+        return math.ceil(10_000 * (_PLACING_S + rounding_s)) / 10
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"container": self._container.format.name}
@@ -289,10 +366,15 @@ def _first_usable(streams: Iterable[Any]) -> Any:
     return next(usable, None)
 
 
-def _time_of(frame: Any, track: _TrackProgress) -> float:
-    """When a frame begins, on the track's time; where the file does not say, at the end of the one before."""
-    if frame.pts is not None and frame.time_base:
-        return float(frame.pts * frame.time_base)
+def _time_of(frame: Any, track: _TrackProgress, *, in_coding_order: bool) -> float:
+    """When a frame begins, on the track's time; where the file does not say, at the end of the one before.
+
+    :param in_coding_order: the time that is said is the coded packet's, of which another picture is decoded; it is
+        shown when the decoder gives it out.
+    """
+    time = frame.dts if in_coding_order else frame.pts
+    if time is not None and frame.time_base:
+        return float(time * frame.time_base)
     return track.end_s or 0.0
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -18,14 +21,37 @@ from vision.errors import SourceError
 from vision.hosts import is_loopback
 from vision.redaction import HIDDEN, redacted_text
 
-__all__ = ["Answer", "RequestError", "Token", "client_for", "exchange", "is_http_url", "quoted"]
+__all__ = [
+    "Answer",
+    "Link",
+    "RequestError",
+    "Token",
+    "client_for",
+    "exchange",
+    "is_http_url",
+    "links",
+    "quoted",
+    "retry_after_s",
+    "seconds_until",
+    "words_of",
+]
 
 _MOST_ANSWER = 256 * 1024
 _MOST_QUOTED = 120
+_SAYING = ("title", "detail", "error", "message")  # the first two are RFC 9457's, the others what servers use instead
+_LINK = re.compile(r"\s*(?:<([^>]*)>|([^\s<>,;\"]+))\s*")  # some servers forget the angle brackets
+_PARAMETER = re.compile(r";[;\s]*([^\s=;,\"]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s;,\"]*)))?\s*")
 
 
 class RequestError(Exception):
-    """A request that got no usable answer; says why in a few words, without URL and secrets."""
+    """A request that got no usable answer; says why in a few words, without URL and secrets.
+
+    :ivar may_pass: whether the same request may do better a little later.
+    """
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +124,10 @@ async def exchange(
                 if len(body) > _MOST_ANSWER:
                     raise RequestError(f"answered more than {_MOST_ANSWER} bytes")
     except (TimeoutError, httpx.TimeoutException) as error:
-        raise RequestError(f"no complete answer within {limit_s:g} s") from error
+        raise RequestError(f"no complete answer within {limit_s:g} s", may_pass=True) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        raise RequestError(f"cannot be reached: {_said_by(error)}") from error
+        may_pass = isinstance(error, httpx.TransportError | OSError) and not _is_about_tls(error)
+        raise RequestError(f"cannot be reached: {_said_by(error)}", may_pass=may_pass) from error
     return Answer(response.status_code, response.headers, body.decode(errors="replace"))
 
 
@@ -111,6 +138,74 @@ def is_http_url(url: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+
+
+def words_of(answer: Answer) -> str:
+    """What a server says of an error: `title` and `detail` of a JSON body (RFC 9457), or the body as it is.
+
+    An SDP body says nothing that could be quoted.
+    """
+    text = answer.body.strip()
+    if text.startswith("v=0"):
+        return ""
+    try:
+        found = json.loads(text) if text.startswith("{") else None
+    except (ValueError, RecursionError):
+        return text
+    said = [value for name in _SAYING if isinstance(value := found.get(name), str)] if isinstance(found, dict) else []
+    return ": ".join(dict.fromkeys(said)) or text
+
+
+def seconds_until(date: str, headers: Mapping[str, str], now_s: float) -> float | None:
+    """How far off an HTTP date is, by the server's own clock where it tells it; `None` where it is no date.
+
+    :param now_s: seconds since 1970, for servers that send no `Date`.
+    """
+    then_s, told_s = _seconds(date), _seconds(headers.get("Date", ""))
+    return None if then_s is None else then_s - (now_s if told_s is None else told_s)
+
+
+def retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
+    """How long a server asks to wait, in seconds from 0 (RFC 9110, 10.2.3); `None` where it does not say.
+
+    :param now_s: seconds since 1970.
+    """
+    given = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", given):
+        return float(given)
+    wait_s = seconds_until(given, headers, now_s)
+    return None if wait_s is None else max(0.0, wait_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One of the links of a `Link` header; names of parameters are in lower case."""
+
+    target: str
+    parameters: Mapping[str, str] = field(repr=False)  # they may be credentials
+
+
+def links(header: str) -> list[Link]:
+    """The links of a `Link` header, or of several that are joined by commas (RFC 8288, 3).
+
+    What is malformed ends the list: a guess at credentials helps nobody.
+    """
+    found: list[Link] = []
+    at = 0
+    while match := _LINK.match(header, at):
+        target, at = match[1] if match[1] is not None else match[2], match.end()
+        parameters: dict[str, str] = {}
+        while match := _PARAMETER.match(header, at):
+            value = re.sub(r"\\(.)", r"\1", match[2]) if match[2] is not None else match[3] or ""
+            parameters.setdefault(match[1].lower(), value)
+            at = match.end()
+        while header[at : at + 1] == ";" or header[at : at + 1].isspace():
+            at += 1
+        if header[at : at + 1] not in ("", ","):
+            break
+        found.append(Link(target.strip(), parameters))
+        at += 1
+    return found
 
 
 def quoted(text: str, *secrets: str) -> str:
@@ -127,6 +222,23 @@ def _said_by(error: BaseException) -> str:
     said = redacted_text(" ".join(str(error).split())) or type(error).__name__
     deepest = _system_error(error)
     return f"{said} ({deepest})" if deepest and deepest not in said else said
+
+
+def _seconds(date: str) -> float | None:
+    try:
+        return parsedate_to_datetime(date).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _is_about_tls(error: BaseException) -> bool:
+    """A certificate that is not trusted, or a port that does not speak TLS: neither gets better by itself."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, ssl.SSLError):
+            return True
+        inner = inner.__cause__ or inner.__context__
+    return False
 
 
 def _system_error(error: BaseException) -> str | None:

@@ -1,38 +1,76 @@
-"""The only place that touches names that aiortc and aioice keep to themselves.
+"""The only place that touches names that aiortc keeps to itself: its receivers, replaced by our own.
 
-What is taken from them: the raw RTP timestamp of every frame and the time its first packet arrived (aiortc counts
-each track from its own first packet), host candidates on the loopback interface (aioice leaves 127.0.0.1 out), and
-the candidate pair that was chosen.
+aiortc keeps negotiation, DTLS, SRTP and the parsing of packets. From the packet on everything is ours: order, repair,
+frames, decoding, statistics (`vision.rtp`, `vision.connectors.decoder`). Why: aiortc's buffers lose five packets of
+sound for each one that the network loses, ask once for what is missing, wait two seconds for it, and give a frame out
+only when the next one begins.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable
+import asyncio
+import random
+import struct
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import aiortc
-from aiortc import RTCRtpReceiver, RTCRtpTransceiver
-from aiortc.codecs.vpx import VpxPayloadDescriptor
+import av
+import pylibsrtp
+from aiortc import RTCDtlsTransport, RTCPeerConnection, RTCRtpCodecParameters, RTCRtpReceiver, RTCRtpTransceiver
+from aiortc.clock import current_ms
+from aiortc.codecs import CODECS, HEADER_EXTENSIONS, depayload, get_decoder, is_rtx
+from aiortc.jitterbuffer import JitterFrame
+from aiortc.rate import RemoteBitrateEstimator
+from aiortc.rtcrtpparameters import RTCRtcpFeedback, RTCRtpHeaderExtensionParameters
+from aiortc.rtp import (
+    RTCP_PSFB_APP,
+    HeaderExtensions,
+    HeaderExtensionsMap,
+    RtcpByePacket,
+    RtcpPsfbPacket,
+    RtcpReceiverInfo,
+    RtcpRrPacket,
+    RtcpSrPacket,
+    RtpPacket,
+    clamp_packets_lost,
+    pack_remb_fci,
+    unpack_header_extensions,
+)
 
+from vision.clock import SaidBy
+from vision.connectors.decoder import Decoded, VideoDecoder
+from vision.connectors.decoding import samples_of
 from vision.errors import SourceError
+from vision.intake import DecodedPicture, DecodedSound
+from vision.rtp.payload import H264, VP8, PayloadFormat
+from vision.rtp.pictures import EncodedFrame
+from vision.rtp.sender_time import ntp_seconds
+from vision.rtp.sound import SoundPacket
+from vision.rtp.source import Reception
+from vision.rtp.statistics import PerSecond, SoundStatistics, TrackStatistics, VideoStatistics
+from vision.rtp.track import Arrived, SoundTrack, VideoTrack
 
 __all__ = [
-    "FirstPacket",
-    "PacketLog",
-    "RawTimestamps",
-    "chosen_pair",
-    "drop_sockets",
+    "SenderReport",
+    "SoundReceiver",
+    "TrackReceiver",
+    "VideoReceiver",
+    "offer_more",
     "require_known_aiortc",
     "said_goodbye",
-    "set_up_gathering",
 ]
 
 _KNOWN = "1.16."
-_MOST_OPEN = 4096  # timestamps whose frame has not come out yet
-_HALF, _WRAP = 1 << 31, 1 << 32
 _RECEIVED_SHUTDOWN = 2  # SSL_get_shutdown(3)
+_CAPTURE_TIME, _CAPTURE_TIME_ID = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time", 4
+_CAPTURED = "abs_capture_time"
+_FORMATS: dict[str, PayloadFormat] = {"H264": H264(), "VP8": VP8()}
+_PROFILES = ("4d001f", "64001f", "640c1f")  # Main, High and Constrained High, level 3.1 as aiortc's own
+
+Unit = DecodedPicture | DecodedSound
 
 
 def require_known_aiortc() -> None:
@@ -44,119 +82,580 @@ def require_known_aiortc() -> None:
         raise SourceError(f"aiortc {aiortc.__version__} is installed; needed: 1.16.x (pip install 'aiortc~=1.16.0')")
 
 
-class RawTimestamps:
-    """RTP timestamps beyond their 32 bits: the nearest value to the one before (RFC 3550, 5.1)."""
+def offer_more() -> None:
+    """Offer what aiortc does not by itself; once is enough.
 
-    def __init__(self) -> None:
-        self._last: int | None = None
-
-    def map(self, timestamp: int) -> int:
-        """The unwrapped timestamp; the name is that of the object it replaces."""
-        if self._last is None:
-            self._last = timestamp
-        else:
-            self._last += (timestamp - self._last + _HALF) % _WRAP - _HALF
-        return self._last
+    H.264 Main and High, which its decoder takes as well as Baseline; abs-capture-time, which is read here.
+    """
+    for extensions in HEADER_EXTENSIONS.values():
+        if all(extension.uri != _CAPTURE_TIME for extension in extensions):
+            extensions.append(RTCRtpHeaderExtensionParameters(_CAPTURE_TIME_ID, _CAPTURE_TIME))
+    video = CODECS["video"]
+    known = {codec.parameters.get("profile-level-id") for codec in video}
+    payload_type = max(codec.payloadType or 0 for codec in video)
+    for profile in _PROFILES:
+        if profile in known:
+            continue
+        payload_type += 2
+        feedback = [RTCRtcpFeedback("nack"), RTCRtcpFeedback("nack", "pli"), RTCRtcpFeedback("goog-remb")]
+        parameters: dict[str, int | str | None] = {
+            "level-asymmetry-allowed": "1",
+            "packetization-mode": "1",
+            "profile-level-id": profile,
+        }
+        video += [
+            RTCRtpCodecParameters("video/H264", 90_000, None, payload_type - 1, feedback, parameters),
+            RTCRtpCodecParameters("video/rtx", 90_000, None, payload_type, [], {"apt": payload_type - 1}),
+        ]
 
 
 @dataclass(frozen=True, slots=True)
-class FirstPacket:
-    """The packet that a frame began with.
+class SenderReport:
+    """What a sender says of its own clock (RFC 3550, 6.4.1), and when that came on the run's scale."""
 
-    :ivar arrival_s: when it came.
-    :ivar key_frame: the frame needs no other; said by VP8 only, whose decoder in FFmpeg does not tell.
-    """
-
+    ssrc: int
     arrival_s: float
-    key_frame: bool
+    ntp_timestamp: int
+    rtp_timestamp: int
+    packets_sent: int
 
 
-class PacketLog:
-    """What came in for one track: put between aiortc's router and its receiver."""
+class TrackReceiver(RTCRtpReceiver):
+    """Takes the place of a transceiver's own receiver; hands what it decodes to `emit`.
 
-    def __init__(self, receiver: RTCRtpReceiver, now: Callable[[], float]) -> None:
-        self.packets = self.octets = 0
-        self.codec: str | None = None
-        self._first: OrderedDict[int, FirstPacket] = OrderedDict()
-        inner: Any = receiver
-        self._receiver, self._now, self._handle = inner, now, inner._handle_rtp_packet
-        inner._handle_rtp_packet = self._on_packet
-        inner._RTCRtpReceiver__timestamp_mapper = RawTimestamps()
-
-    async def _on_packet(self, packet: Any, arrival_time_ms: int) -> None:
-        codec = self._receiver._RTCRtpReceiver__codecs.get(packet.payload_type)
-        if codec is not None and codec.name.lower() != "rtx":
-            self.codec = codec.name
-            if packet.timestamp not in self._first:
-                key_frame = codec.name.lower() == "vp8" and _begins_vp8_key_frame(packet.payload)
-                self._first[packet.timestamp] = FirstPacket(self._now(), key_frame)
-            if len(self._first) > _MOST_OPEN:
-                self._first.popitem(last=False)
-        self.packets += 1
-        self.octets += len(packet.payload)
-        await self._handle(packet, arrival_time_ms)
-
-    def first_of(self, timestamp: int) -> FirstPacket | None:
-        """The first packet of a frame, by its (unwrapped) timestamp; asked for once."""
-        return self._first.pop(timestamp % _WRAP, None)
-
-    def lost(self) -> int:
-        """Packets lost and not repaired so far, over all sources of the track (RFC 3550, 6.4.1)."""
-        streams = self._receiver._RTCRtpReceiver__remote_streams
-        return sum(int(stream.packets_lost) for stream in streams.values())
-
-
-def _begins_vp8_key_frame(payload: bytes) -> bool:
-    """RFC 7741, 4.2 and 4.3: the start of partition 0, whose first bit is the inverse of `key frame`."""
-    try:
-        descriptor, data = VpxPayloadDescriptor.parse(payload)
-    except ValueError:
-        return False
-    return bool(descriptor.partition_start and descriptor.partition_id == 0 and data and not data[0] & 1)
-
-
-def set_up_gathering(transceiver: RTCRtpTransceiver, *, loopback: bool, limit_s: float) -> None:
-    """Where the candidates come from, and how long STUN and TURN servers are waited for; call it before the offer.
-
-    :param loopback: 127.0.0.1 is the first host candidate; for a server on this machine, also where there is no
-        network. The others stay: a server in a container of this machine is spoken to through localhost, but has an
-        address of its own, to which nothing can be sent from 127.0.0.1.
+    :ivar codec: the one in use, once something has come.
+    :ivar first_packet_s: when a packet first came.
+    :ivar last_packet_s: when one last came.
+    :ivar first_decoded_s: when something was first decoded.
+    :ivar goodbye_s: when the sender said BYE.
+    :ivar failure: what went wrong in here, if anything did.
+    :ivar sender_reports: how many came; `sender_report` is the newest.
+    :ivar on_sender_time: called with a time of the track, what the sender's own time was then, both in seconds, and how
+        the sender said so.
     """
-    connection: Any = _connection(transceiver)
-    gather = connection.get_component_candidates
 
-    async def gather_within(component: int, addresses: list[str]) -> Any:
-        chosen = ["127.0.0.1", *addresses] if loopback else addresses
-        return await gather(component=component, addresses=chosen, timeout=limit_s)
+    def __init__(
+        self,
+        transceiver: RTCRtpTransceiver,
+        statistics: TrackStatistics,
+        emit: Callable[[Unit], None],
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(transceiver.kind, transceiver.receiver.transport)
+        self._set_rtcp_ssrc(transceiver.sender._ssrc)
+        inner: Any = transceiver
+        inner._RTCRtpTransceiver__receiver = self
+        self.codec: str | None = None
+        self.first_packet_s: float | None = None
+        self.last_packet_s: float | None = None
+        self.first_decoded_s: float | None = None
+        self.goodbye_s: float | None = None
+        self.failure: Exception | None = None
+        self.sender_report: SenderReport | None = None
+        self.sender_reports = 0
+        self.on_sender_time: Callable[[float, float, SaidBy], None] = lambda track_s, sender_s, said_by: None
+        self._statistics, self._emit, self._now = statistics, emit, now
+        self._by_type: dict[int, RTCRtpCodecParameters] = {}
+        self._reporting: asyncio.Task[None] | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_s = 0.0
 
-    connection.get_component_candidates = gather_within
+    def _set_rtcp_ssrc(self, ssrc: int) -> None:
+        super()._set_rtcp_ssrc(ssrc)
+        self._own_ssrc = ssrc
+
+    async def receive(self, parameters: Any) -> None:
+        """Begin: aiortc calls it when the connection is up."""
+        if self._reporting is None:
+            self._by_type = {codec.payloadType: codec for codec in parameters.codecs}
+            _read_capture_times(self.transport)
+            self.transport._register_rtp_receiver(self, parameters)
+            _take_at_once(self.transport)
+            self._reporting = asyncio.create_task(self._report())
+
+    async def stop(self) -> None:
+        """End; what has come in full is decoded and handed on."""
+        if self._reporting is None:
+            return
+        self.transport._unregister_rtp_receiver(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [self._reporting, *self._sending]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.finish()
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """Hand on all that is held; nothing more comes. Again is no harm."""
+
+    @property
+    @abstractmethod
+    def _received(self) -> VideoTrack | SoundTrack | None:
+        """The track, once something has come."""
+
+    @property
+    def reception(self) -> Reception | None:
+        """What is known of the source that is listened to."""
+        return self._received.reception if self._received is not None else None
+
+    def update_statistics(self) -> None:
+        """Bring all sums up to date."""
+        if self._received is not None:
+            self._received.update_statistics()
+
+    @abstractmethod
+    def _take(self, packet: Arrived, codec: RTCRtpCodecParameters) -> None:
+        """Take a packet of a media codec."""
+
+    @abstractmethod
+    def _due_s(self) -> float | None:
+        """When `_tick` has something to do."""
+
+    @abstractmethod
+    def _tick(self) -> None:
+        """Let time pass."""
+
+    def _handle_disconnect(self) -> None:
+        """The connection has ended; the peer sees that by its state."""
+
+    async def _handle_rtcp_packet(self, packet: Any) -> None:
+        if isinstance(packet, RtcpSrPacket):
+            info = packet.sender_info
+            self.sender_reports += 1
+            self.sender_report = SenderReport(
+                packet.ssrc, self._now(), info.ntp_timestamp, info.rtp_timestamp, info.packet_count
+            )
+            self._note_sender_time(packet.ssrc, info.rtp_timestamp, info.ntp_timestamp, "sender_report")
+        elif isinstance(packet, RtcpByePacket):
+            self.goodbye_s = self._now()
+
+    def _note_sender_time(self, ssrc: int, rtp: int, ntp: int, said_by: SaidBy) -> None:
+        """Pass on what a sender says of its own time; 0 is said by those that do not know it (RFC 3550, 6.4.1)."""
+        track_s = self._received.time_s(ssrc, rtp) if self._received is not None and ntp else None
+        if track_s is not None:
+            self.on_sender_time(track_s, ntp_seconds(ntp), said_by)
+
+    async def _handle_rtp_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        self.take(packet, arrival_time_ms)
+
+    def take(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        """Take a packet that has just arrived; what goes wrong is kept in `failure`, and not raised at the socket."""
+        try:
+            self._take_packet(packet, arrival_time_ms)
+        except Exception as error:
+            self.failure = self.failure or error
+
+    def _take_packet(self, packet: RtpPacket, arrival_time_ms: int) -> None:
+        codec = self._by_type.get(packet.payload_type)
+        if codec is None:
+            return
+        now_s = self._now()
+        self.last_packet_s = now_s
+        if self.first_packet_s is None:
+            self.first_packet_s = now_s
+        statistics = self._statistics
+        statistics.packets_received += 1
+        statistics.bytes_received += len(packet.payload)
+        self._note_rate(packet, arrival_time_ms)
+        repaired = is_rtx(codec)
+        sequence, payload, ssrc = packet.sequence_number, packet.payload, packet.ssrc
+        if repaired:
+            original = self._by_type.get(codec.parameters.get("apt") or -1)  # type: ignore[arg-type]
+            statistics.retransmitted_packets_received += 1
+            if original is None or len(payload) < 2 or self.reception is None:
+                return
+            codec, ssrc = original, self._source_ssrc
+            sequence, payload = int.from_bytes(payload[:2]), payload[2:]  # RFC 4588, 4
+        try:
+            data = depayload(codec, payload) if payload else b""
+        except ValueError:
+            payload = data = b""  # nothing to decode, but it did arrive
+        arrived = Arrived(ssrc, sequence, packet.timestamp, bool(packet.marker), payload, data, now_s, repaired)
+        self._take(arrived, codec)
+        captured = getattr(packet.extensions, _CAPTURED, None)
+        if captured is not None:
+            self._note_sender_time(ssrc, packet.timestamp, captured, "capture_time")
+        self._arm()
+
+    def _hand_on(self, unit: Unit) -> None:
+        if self.first_decoded_s is None:
+            self.first_decoded_s = self._now()
+        self._emit(unit)
+
+    @property
+    def _source_ssrc(self) -> int:
+        """The source that is listened to; late packets of one that was left do not change that."""
+        return self.reception.ssrc if self.reception is not None else 0
+
+    def _note_rate(self, packet: RtpPacket, arrival_ms: int) -> None:
+        """What the sender's congestion control wants to know; pictures only."""
+
+    def _arm(self) -> None:
+        """Have `_tick` called when it is due, if it is not so anyway."""
+        due_s = self._due_s()
+        if due_s is None or (self._timer is not None and self._rings_s <= due_s):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_s = due_s
+        self._timer = asyncio.get_running_loop().call_later(max(due_s - self._now(), 0.0), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        try:
+            self._tick()
+        except Exception as error:
+            self.failure = self.failure or error
+        self._arm()
+
+    def _send_soon(self, sending: Any) -> None:
+        task = asyncio.ensure_future(sending)
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _report(self) -> None:
+        """Receiver reports, at aiortc's (random) intervals (RFC 3550, 6.4.2)."""
+        while True:
+            await asyncio.sleep(0.5 + random.random())
+            reception, last = self.reception, self.sender_report
+            if reception is None:
+                continue
+            heard = last if last is not None and last.ssrc == reception.ssrc else None
+            info = RtcpReceiverInfo(
+                ssrc=reception.ssrc,
+                fraction_lost=reception.fraction_lost(),
+                packets_lost=clamp_packets_lost(reception.lost),
+                highest_sequence=reception.highest & 0xFFFFFFFF,
+                jitter=round(reception.jitter_s * reception.clock_rate_hz),
+                lsr=(heard.ntp_timestamp >> 16) & 0xFFFFFFFF if heard else 0,
+                dlsr=min(int((self._now() - heard.arrival_s) * 65536), 0xFFFFFFFF) if heard else 0,
+            )
+            await self._send_rtcp(RtcpRrPacket(ssrc=self._own_ssrc, reports=[info]))
 
 
-def chosen_pair(transceiver: RTCRtpTransceiver) -> dict[str, str] | None:
-    """The candidate pair in use: types and addresses."""
-    for pair in _connection(transceiver)._nominated.values():
-        local, remote = pair.local_candidate, pair.remote_candidate
-        return {
-            "local": f"{local.type} {local.host}:{local.port}/{local.transport}",
-            "remote": f"{remote.type} {remote.host}:{remote.port}/{remote.transport}",
+class VideoReceiver(TrackReceiver):
+    """Pictures.
+
+    :ivar size: width and height of the newest picture, px.
+    :ivar on_lost: called at the end with the packets given up since the last picture, if there are any.
+    :ivar on_wait: called with whether pictures are held back for what is missing before them, when that changes.
+    """
+
+    _statistics: VideoStatistics
+
+    def __init__(
+        self,
+        transceiver: RTCRtpTransceiver,
+        statistics: VideoStatistics,
+        emit: Callable[[Unit], None],
+        now: Callable[[], float],
+        figures: PerSecond,
+    ) -> None:
+        super().__init__(transceiver, statistics, emit, now)
+        self.size: tuple[int, int] | None = None
+        self.on_wait: Callable[[bool], None] = lambda waits: None
+        self.on_lost: Callable[[int], None] = lambda count: None
+        self._told = 0  # of the packets given up, those that pictures have told of
+        self._waits = False
+        self._figures = figures
+        self._rate = RemoteBitrateEstimator()
+        self._video: VideoTrack | None = None
+        self._decoder: VideoDecoder | None = None
+
+    @property
+    def _received(self) -> VideoTrack | None:
+        return self._video
+
+    async def finish(self) -> None:
+        """Hand on all that is held."""
+        if self._video is not None:
+            self._decode(self._video.end(self._now()))
+        decoder, self._decoder = self._decoder, None
+        if decoder is not None:
+            await decoder.close()
+            await asyncio.sleep(0)  # what it delivered last is on its way through the loop
+        if self._video is not None and (untold := self._video.given_up - self._told) > 0:
+            self._told += untold
+            self.on_lost(untold)
+        self.update_statistics()
+
+    def _take(self, packet: Arrived, codec: RTCRtpCodecParameters) -> None:
+        if codec.name != self.codec:
+            self._begin(codec)
+        assert self._video is not None
+        self._decode(self._video.add(packet))
+        self._note_waiting(self._video.waits)
+        self._ask()
+
+    def _begin(self, codec: RTCRtpCodecParameters) -> None:
+        """With the first packet, or where the sender changes to another of the codecs."""
+        if self._video is not None:
+            self._decode(self._video.end(self._now()))
+            self._video.update_statistics()
+        self._statistics.sent.restart()
+        self.codec, self._told = codec.name, 0
+        old, self._decoder = self._decoder, VideoDecoder(_decode_with(codec), self._deliver)
+        if old is not None:
+            self._send_soon(old.close())
+        self._video = VideoTrack(_FORMATS[codec.name], self._statistics, codec.clockRate)
+
+    def _due_s(self) -> float | None:
+        return self._video.due_s if self._video is not None and self._video.waits else None
+
+    def _tick(self) -> None:
+        if self._video is None:
+            return
+        frames, asked = self._video.tick(self._now())
+        self._decode(frames)
+        self._note_waiting(self._video.waits)
+        if asked:
+            self._statistics.nack_count += 1
+            self._statistics.nacked_packets += len(asked)
+            self._send_soon(self._send_rtcp_nack(self._source_ssrc, asked))
+        self._ask()
+
+    def _note_waiting(self, waits: bool) -> None:
+        if waits != self._waits:
+            self._waits = waits
+            self.on_wait(waits)
+
+    def _ask(self) -> None:
+        if self._video is not None and self._video.asks_for_key_frame(self._now()):
+            self._statistics.pli_count += 1
+            self._send_soon(self._send_rtcp_pli(self._source_ssrc))
+
+    def _decode(self, frames: Sequence[EncodedFrame]) -> None:
+        for frame in frames:
+            if self._decoder is None or not self._decoder.put(frame):
+                self._statistics.frames_dropped += 1
+                if self._video is not None:
+                    self._video.want_key_frame()
+
+    def _deliver(self, pictures: list[Decoded], undecoded: int, failed: bool) -> None:
+        statistics = self._statistics
+        statistics.frames_dropped += undecoded
+        if failed and self._video is not None:
+            self._video.want_key_frame()
+            self._ask()
+        for decoded in pictures:
+            frame, now_s = decoded.frame, self._now()
+            self.size = (decoded.picture.width, decoded.picture.height)
+            statistics.frames_decoded += 1
+            self._told += decoded.lost_before.get("network", 0)
+            statistics.key_frames_decoded += decoded.key_frame
+            track_s = frame.timestamp / 90_000
+            statistics.rendered.add(now_s)
+            if frame.restarted or decoded.lost_before:
+                statistics.sent.restart()  # what was lost is no freeze of the sender's
+            statistics.sent.add(track_s)
+            self._hand_on(
+                DecodedPicture(
+                    track_s=track_s,
+                    arrival_s=frame.arrival_s,
+                    picture=decoded.picture,
+                    key_frame=decoded.key_frame,
+                    corrupt=decoded.damaged,
+                    transport=self._transport(frame, now_s),
+                    lost_before=decoded.lost_before,
+                    restarted=frame.restarted,
+                )
+            )
+
+    def _transport(self, frame: EncodedFrame, now_s: float) -> dict[str, float | None]:
+        figures: dict[str, float | None] = {
+            "rtp_timestamp": frame.timestamp & 0xFFFFFFFF,
+            "packets": frame.packets,
+            "assembly_ms": round(1000 * (frame.complete_s - frame.arrival_s), 3),
         }
-    return None
+        return figures | self._figures.taken(now_s)
+
+    def _note_rate(self, packet: RtpPacket, arrival_ms: int) -> None:
+        sent = packet.extensions.abs_send_time
+        if sent is None:
+            return
+        size = len(packet.payload) + packet.padding_size
+        estimate = self._rate.add(abs_send_time=sent, arrival_time_ms=arrival_ms, payload_size=size, ssrc=packet.ssrc)
+        if estimate is not None:
+            fci = pack_remb_fci(*estimate)
+            self._send_soon(
+                self._send_rtcp(RtcpPsfbPacket(fmt=RTCP_PSFB_APP, ssrc=self._own_ssrc, media_ssrc=0, fci=fci))
+            )
 
 
-def said_goodbye(transceiver: RTCRtpTransceiver) -> bool:
-    """Whether a connection whose tracks have ended was closed by its sender, by RTCP BYE or DTLS close_notify.
+class SoundReceiver(TrackReceiver):
+    """Sound; decoded where it comes in, for the way to a thread and back costs more than decoding."""
+
+    _statistics: SoundStatistics
+
+    def __init__(
+        self,
+        transceiver: RTCRtpTransceiver,
+        statistics: SoundStatistics,
+        emit: Callable[[Unit], None],
+        now: Callable[[], float],
+    ) -> None:
+        super().__init__(transceiver, statistics, emit, now)
+        self._sound: SoundTrack | None = None
+        self._decode_block: Callable[[bytes, int], Sequence[av.AudioFrame]] | None = None
+        self._end: int | None = None  # of what was decoded last, in ticks of the RTP clock
+
+    @property
+    def _received(self) -> SoundTrack | None:
+        return self._sound
+
+    async def finish(self) -> None:
+        """Hand on all that is held."""
+        if self._sound is not None:
+            self._decode(self._sound.end())
+        self.update_statistics()
+
+    def _take(self, packet: Arrived, codec: RTCRtpCodecParameters) -> None:
+        if codec.name != self.codec:
+            self._begin(codec)
+        assert self._sound is not None
+        self._decode(self._sound.add(packet))
+
+    def _begin(self, codec: RTCRtpCodecParameters) -> None:
+        if self._sound is not None:
+            self._decode(self._sound.end())
+            self._sound.update_statistics()
+        self.codec = codec.name
+        self._decode_block = _decode_with(codec)
+        self._sound = SoundTrack(self._statistics, codec.clockRate)
+
+    def _due_s(self) -> float | None:
+        return self._sound.due_s if self._sound is not None else None
+
+    def _tick(self) -> None:
+        if self._sound is not None:
+            self._decode(self._sound.tick(self._now()))
+
+    def _decode(self, packets: Sequence[SoundPacket]) -> None:
+        assert self._sound is not None
+        assert self._decode_block is not None
+        rate_hz = self._sound.clock_rate_hz
+        for packet in packets:
+            try:
+                blocks = self._decode_block(packet.data, packet.timestamp) if packet.data else ()
+            except av.FFmpegError:
+                continue  # it leaves a hole
+            for block in blocks:
+                self._count(packet, block, rate_hz)
+                self._hand_on(
+                    DecodedSound(
+                        track_s=packet.timestamp / rate_hz,
+                        arrival_s=packet.arrival_s,
+                        samples=samples_of(block),
+                        rate_hz=block.sample_rate,
+                        restarted=packet.restarted,
+                    )
+                )
+
+    def _count(self, packet: SoundPacket, block: av.AudioFrame, rate_hz: int) -> None:
+        statistics = self._statistics
+        samples = block.samples * rate_hz // block.sample_rate
+        if packet.lost_before and self._end is not None and packet.timestamp > self._end and not packet.restarted:
+            statistics.concealed_samples += packet.timestamp - self._end
+            statistics.total_samples_received += packet.timestamp - self._end
+            statistics.concealment_events += 1
+        self._end = packet.timestamp + samples
+        statistics.total_samples_received += samples
+        statistics.jitter_buffer_delay_s += (self._now() - packet.arrival_s) * samples
+        statistics.jitter_buffer_emitted_count += samples
+
+
+class _HeaderExtensions(HeaderExtensionsMap):
+    """aiortc's, and abs-capture-time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._captured_id: int | None = None
+
+    def configure(self, parameters: Any) -> None:
+        super().configure(parameters)
+        for extension in parameters.headerExtensions:
+            if extension.uri == _CAPTURE_TIME:
+                self._captured_id = extension.id
+
+    def get(self, extension_profile: int, extension_value: bytes) -> HeaderExtensions:
+        values = super().get(extension_profile, extension_value)
+        if self._captured_id is not None and extension_value:
+            for number, value in unpack_header_extensions(extension_profile, extension_value):
+                if number == self._captured_id:
+                    setattr(values, _CAPTURED, _captured(value))
+        return values
+
+
+def _captured(value: bytes) -> int | None:
+    """When something was captured, by the clock of its sender, as a 64-bit NTP timestamp; `None` where it is not said.
+
+    https://webrtc.github.io/webrtc-org/experiments/rtp-hdrext/abs-capture-time: the time (UQ32.32) by the clock of
+    where it was captured, and, where others passed it on, by how much that clock is ahead of the sender's (Q32.32).
+    """
+    if len(value) not in (8, 16) or not any(value[:8]):
+        return None
+    offset = int.from_bytes(value[8:], signed=True) if len(value) == 16 else 0
+    return (int.from_bytes(value[:8]) - offset) % (1 << 64)
+
+
+def _read_capture_times(transport: RTCDtlsTransport) -> None:
+    dtls: Any = transport
+    if not isinstance(dtls._rtp_header_extensions_map, _HeaderExtensions):
+        dtls._rtp_header_extensions_map = _HeaderExtensions()
+
+
+def _take_at_once(transport: RTCDtlsTransport) -> None:
+    """Have RTP packets taken where they arrive, not through aioice's queue and aiortc's task.
+
+    It saves a switch between tasks for every packet, and their times of arrival hold nothing but their arrival.
+    """
+    dtls: Any = transport
+    connection: Any = dtls.transport._connection
+    if getattr(connection, "takes_at_once", False):
+        return
+    connection.takes_at_once = True
+    queued = connection.data_received
+
+    def data_received(data: bytes, component: int) -> None:
+        # RFC 7983: RTP and RTCP begin with 128 to 191; RFC 5761, 4: of these, RTCP has a second byte of 192 to 223
+        if not (len(data) > 1 and 127 < data[0] < 192) or 191 < data[1] < 224 or dtls.state != "connected":
+            queued(data, component)
+            return
+        try:
+            packet = RtpPacket.parse(dtls._rx_srtp.unprotect(data), dtls._rtp_header_extensions_map)
+        except (ValueError, struct.error, pylibsrtp.Error):
+            return  # not what it seems, or not from whom it seems
+        receiver = dtls._rtp_router.route_rtp(packet)
+        if isinstance(receiver, TrackReceiver):
+            receiver.take(packet, current_ms())
+
+    connection.data_received = data_received
+
+
+def _decode_with(codec: RTCRtpCodecParameters) -> Callable[[bytes | None, int], Any]:
+    """aiortc's decoder for a codec, on one thread: slices side by side cost more than they give at such sizes."""
+    decoder: Any = get_decoder(codec)
+    context = getattr(decoder, "codec", None)
+    if context is not None and codec.mimeType.lower().startswith("video/"):
+        context.thread_count = 1
+
+    def decode(data: bytes | None, timestamp: int) -> Any:
+        if data is None:
+            return context.decode(None) if context is not None else []
+        if not data:
+            return []  # an empty packet would be taken for the end of the stream
+        return decoder.decode(JitterFrame(data, timestamp))
+
+    return decode
+
+
+def said_goodbye(connection: RTCPeerConnection) -> bool:
+    """Whether a connection that ended was closed by its sender, by DTLS close_notify.
 
     aiortc says `closed` in that case and in that of a path that is lost.
     """
-    dtls: Any = transceiver.receiver.transport
-    return dtls.state == "connected" or bool(dtls._ssl.get_shutdown() & _RECEIVED_SHUTDOWN)
-
-
-def drop_sockets(transceiver: RTCRtpTransceiver) -> None:
-    """Close the sockets of a connection that did not close."""
-    for protocol in _connection(transceiver)._protocols:
-        protocol.transport.close()
-
-
-def _connection(transceiver: RTCRtpTransceiver) -> Any:
-    return transceiver.receiver.transport.transport._connection
+    dtls: Any = connection.getTransceivers()[0].receiver.transport
+    return bool(dtls._ssl and dtls._ssl.get_shutdown() & _RECEIVED_SHUTDOWN)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["uninterrupted"]
+__all__ = ["ended", "uninterrupted"]
 
 
 async def uninterrupted(work: Coroutine[Any, Any, None]) -> None:
@@ -23,3 +23,11 @@ async def uninterrupted(work: Coroutine[Any, Any, None]) -> None:
             task.exception()  # seen; what interrupted goes first
         raise interruption
     task.result()
+
+
+async def ended(*tasks: asyncio.Future[Any]) -> None:
+    """Wait for tasks, whatever becomes of them; what they raise has been seen, and is raised where it matters."""
+    await asyncio.wait(tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()

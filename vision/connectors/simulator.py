@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-
 from pydantic import SecretStr
 
-from vision.connectors.avatar import receive_session
+from vision.connectors.avatar import Own, SessionOptions, watch_session
 from vision.connectors.base import Connector
-from vision.connectors.peer import PeerOptions
 from vision.connectors.session_api import SessionApi
-from vision.errors import SourceError
 from vision.intake import Intake
 from vision.simulator.process import launched
 from vision.simulator.settings import SimulatorSettings
@@ -20,7 +16,7 @@ __all__ = ["SimulatorConnector", "SimulatorOptions"]
 _VISUAL_ID = "0123456789abcdef01234567"
 
 
-class SimulatorOptions(PeerOptions, SimulatorSettings):
+class SimulatorOptions(SessionOptions, SimulatorSettings):
     """Options of `simulator`: those of the service, and those of the connection to it."""
 
     def settings(self) -> SimulatorSettings:
@@ -40,9 +36,5 @@ class SimulatorConnector(Connector):
         options: SimulatorOptions = self.options
         truth = self.context.folder / "truth.jsonl" if self.context.folder else None
         async with launched(options.settings(), truth) as service, SessionApi(service.url) as api:
-            session = await api.create(SecretStr(service.admin_ks), _VISUAL_ID)
-            try:
-                return await receive_session(api, session.sessionId, session.token, options, intake)
-            finally:
-                with contextlib.suppress(SourceError):  # it may be gone already, and goes now in any case
-                    await api.end(session.sessionId, session.token)
+            session = Own(api, SecretStr(service.admin_ks), _VISUAL_ID)
+            return await watch_session(session, options, intake, local=True, open_ended=self.context.open_ended)

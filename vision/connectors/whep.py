@@ -4,30 +4,60 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any, Self
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from email.message import Message
+from typing import Any, NoReturn, Self
 from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit, urlunsplit
 
 import httpx
 from pydantic import Field, HttpUrl, SecretStr, field_validator, model_validator
 
 from vision.connectors.base import Connector
-from vision.connectors.http import Answer, RequestError, Token, client_for, exchange, is_http_url, quoted
-from vision.connectors.peer import IceServer, Peer, PeerOptions
+from vision.connectors.http import (
+    Answer,
+    RequestError,
+    Token,
+    client_for,
+    exchange,
+    is_http_url,
+    links,
+    quoted,
+    retry_after_s,
+    seconds_until,
+    words_of,
+)
+from vision.connectors.peer import NotConnectedError, Peer, PeerOptions
+from vision.connectors.recovery import RefusedError, recovering
 from vision.connectors.release import uninterrupted
+from vision.connectors.sdp import RemoteDescription, is_offer
+from vision.connectors.turn import IceServer, is_ice_url
 from vision.errors import SourceError
-from vision.hosts import is_loopback
+from vision.hosts import is_loopback, is_private
 from vision.intake import Intake
 from vision.redaction import redacted_url
 
-__all__ = ["WhepConnector", "WhepOptions", "WhepSession", "receive_whep", "session_url"]
+__all__ = ["WhepConnector", "WhepOptions", "WhepSession", "link_servers", "receive_whep", "session_url"]
 
 _log = logging.getLogger(__name__)
 _POST_S = 5.0
-_LATE_S = 3.0  # how long a POST under way is waited for when the run is interrupted; it may open a session yet
+_TRIES = 3
+_BETWEEN_S = 1.0
+_MOST_WAIT_S = 10.0  # between the tries, in all
+_LATEST_S = 30.0  # a POST that was given up is listened to for so much longer; it may open a session yet
+_LATE_S = 3.0  # and for so much longer when the run ends
+_PATCH_S = 5.0
 _DELETE_S = 3.0
+_GOOD_S = 30.0  # a counter-offer that does not say how long it is good (draft-ietf-wish-whep)
 _MOST_REDIRECTS = 5
 _REDIRECTS = frozenset([301, 302, 307, 308])  # the first two a server must not use; some do
 _ACCEPTED = frozenset([200, 201])
+_COUNTER_OFFER = 406
+_TAKEN = frozenset([200, 201, 204])  # the draft says 204
+_BUSY = frozenset([409, 429, 503])
+_MAY_PASS = _BUSY | {500, 502, 504}
+_NOTHING_THERE = frozenset([404, 405, 410, 501])
 _PORTS = {"http": 80, "https": 443}
 _MEANING = {
     400: "the server cannot use the offer",
@@ -40,6 +70,16 @@ _MEANING = {
     415: "the server does not take application/sdp; this URL is no WHEP endpoint",
     429: "too many requests; wait, then try again",
     503: "the server is overloaded; try again later",
+}
+_PATCH_MEANING = {
+    400: "the server cannot use our answer to its offer",
+    401: _MEANING[401],
+    403: _MEANING[403],
+    404: "the session is gone; our answer to the server's offer came too late",
+    405: "the server made an offer, but takes no answer",
+    410: "the session is gone; our answer to the server's offer came too late",
+    412: "the session has changed at the server since its offer",
+    501: "the server made an offer, but takes no answer",
 }
 
 
@@ -70,29 +110,103 @@ class WhepConnector(Connector):
 
     async def stream(self, intake: Intake) -> str:
         options: WhepOptions = self.options
-        return await receive_whep(str(options.url), options.token, options, options.ice_servers, intake)
+
+        async def connection() -> NoReturn:
+            await receive_whep(str(options.url), options.token, options, options.ice_servers, intake)
+
+        return await recovering(
+            connection, intake, timeout_s=options.recovery_timeout_s, open_ended=self.context.open_ended
+        )
 
 
 async def receive_whep(
     url: str, token: SecretStr | None, options: PeerOptions, ice_servers: list[IceServer], intake: Intake
-) -> str:
-    """Negotiate at `url`, hand in what comes, and let go of the viewer's slot on every way out."""
-    loopback = is_loopback(urlsplit(url).hostname or "")
+) -> NoReturn:
+    """One connection: negotiate at `url`, hand in what comes, and let go of the viewer's slot on every way out.
+
+    :raises MediaLostError: when media came, and have ended.
+    :raises RefusedError: when the server refuses, with its status.
+    :raises SourceError: when the connection does not come about.
+    """
+    session = WhepSession(url, token)
+    try:
+        await _received(session, options, ice_servers, intake)
+    except NotConnectedError:
+        if ice_servers or not session.link_servers:
+            raise
+        _log.info("whep: no connection; trying again with the ICE servers that the server has named")
+    await _received(WhepSession(url, token), options, session.link_servers, intake)
+
+
+async def _received(
+    session: WhepSession, options: PeerOptions, ice_servers: list[IceServer], intake: Intake
+) -> NoReturn:
     # the session is left first: whatever closing the peer may take, the slot is free by then
-    async with Peer(options, ice_servers, loopback=loopback) as peer, WhepSession(url, token) as session:
-        return await peer.receive(session.offer, intake)
+    async with Peer(options, ice_servers, intake, loopback=session.is_here) as peer, session:
+        await peer.receive(session)
+
+
+@dataclass(slots=True)
+class _Try:
+    """One POST with its redirects, and what it opened at the server."""
+
+    url: str  # where it was sent last
+    token: SecretStr | None
+    answering: asyncio.Task[Answer] | None = None
+    is_given_up: bool = False  # nobody waits for its answer any more
+    resource: str | None = None  # the session, as soon as the server has named it
+    etag: str | None = None
+    is_open: bool = False
+
+    def headers(self, url: str) -> dict[str, str]:
+        """The token, where a URL leads to the server that it is for."""
+        if self.token is None or not _is_same_or_safer(urlsplit(self.url), urlsplit(url)):
+            return {}
+        return {"Authorization": f"Bearer {self.token.get_secret_value()}"}
+
+
+class _TryFailedError(Exception):
+    """A try that failed; says why in one line.
+
+    :ivar wait_s: how long to wait before the next; `None`: there is no hope in one.
+    :ivar status: that of the server's answer, where it is one that refuses.
+    """
+
+    def __init__(self, message: str, wait_s: float | None = None, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.wait_s, self.status = wait_s, status
+
+    def final(self, more: str = "") -> SourceError:
+        """What it is for the caller, where there is no other try."""
+        message = f"{self}{more}"
+        return SourceError(message) if self.status is None else RefusedError(message, self.status)
 
 
 class WhepSession:
-    """The HTTP side: one offer, its answer, and the DELETE at the end. Use it as `async with`."""
+    """The HTTP side of one negotiation, and the DELETE at its end. Use it as `async with`.
 
-    def __init__(self, url: str, token: SecretStr | None) -> None:
+    One `offer`; where the server answers with an offer of its own, one `answer` to that.
+
+    :param sleep: waits between two tries, so many seconds.
+    :param now_s: seconds since 1970, for dates in headers and how long a counter-offer is good.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: SecretStr | None,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
         self._url, self._token = url, token
+        self._sleep, self._now_s = sleep, now_s
         self._secrets = _secrets(url, token)
         self._client = client_for(url)
-        self._posting: asyncio.Task[str] | None = None
-        self._posted = url  # where the session was opened, behind all redirects
-        self._resource: str | None = None
+        self._tries: list[_Try] = []
+        self._negotiated: _Try | None = None
+        self._good_until_s: float | None = None  # of a counter-offer
+        self._link_servers: list[IceServer] = []
 
     async def __aenter__(self) -> WhepSession:
         return self
@@ -100,98 +214,255 @@ class WhepSession:
     async def __aexit__(self, *_: object) -> None:
         await uninterrupted(self._leave())
 
-    async def offer(self, sdp: str) -> str:
-        """POST the offer; returns the answer.
+    @property
+    def is_here(self) -> bool:
+        """Whether the server is on this machine."""
+        return is_loopback(urlsplit(self._url).hostname or "")
 
-        :raises SourceError: when the server cannot be reached, refuses, or answers something else than SDP.
+    @property
+    def link_servers(self) -> list[IceServer]:
+        """ICE servers that the server named with its answer (`Link`, RFC 9725, 4.6); configured ones go before them."""
+        return list(self._link_servers)
+
+    async def offer(self, sdp: str) -> RemoteDescription:
+        """POST the offer; returns the answer, or the server's own offer, which is to be answered by `answer`.
+
+        What may pass is tried again: no answer, 500, 502 and 504 after a second; 409, 429 and 503 after what the
+        server asks for, or after a second that doubles. Three tries, and ten seconds of waiting, at most.
+
+        :raises RefusedError: when the server refuses, with its status.
+        :raises SourceError: when the server cannot be reached, or answers something else than SDP.
         """
-        # a task of its own: when this is cancelled, the server may open a session all the same
-        self._posting = asyncio.create_task(self._post(sdp))
-        return await asyncio.shield(self._posting)
+        waited_s = 0.0
+        for number in range(1, _TRIES + 1):
+            attempt = _Try(self._url, self._token)
+            self._tries.append(attempt)
+            try:
+                return self._described(attempt, await self._answer_within(attempt, sdp))
+            except _TryFailedError as failed:
+                wait_s = self._pause_s(failed, number, waited_s)
+                _log.info("%s; trying again in %g s", failed, wait_s)
+            await self._sleep(wait_s)
+            waited_s += wait_s
+        raise AssertionError
 
-    async def _post(self, sdp: str) -> str:
-        url = self._url
+    @staticmethod
+    def _pause_s(failed: _TryFailedError, number: int, waited_s: float) -> float:
+        """How long to wait after the `number`th try, of which `waited_s` have gone already.
+
+        :raises SourceError: when there is no other try.
+        """
+        if failed.wait_s is None or number == _TRIES:
+            raise failed.final() from failed
+        pause_s = max(failed.wait_s, _BETWEEN_S * (2 ** (number - 1) if failed.status in _BUSY else 1))
+        if waited_s + pause_s > _MOST_WAIT_S:
+            raise failed.final(
+                f"; it asks to wait {failed.wait_s:g} s (Retry-After), longer than the {_MOST_WAIT_S:g} s in all that"
+                " are waited"
+            ) from failed
+        return pause_s
+
+    async def answer(self, sdp: str) -> None:
+        """PATCH our answer to the server's offer (draft-ietf-wish-whep).
+
+        A server that takes the answer and never says so is given the benefit of the doubt: whether media come is
+        what counts, and the deadline for connecting ends it.
+
+        :raises RefusedError: when the server refuses, with its status.
+        :raises SourceError: when the server cannot be reached, or its offer is no longer good.
+        """
+        attempt = self._negotiated
+        if attempt is None or self._good_until_s is None:
+            raise SourceError("whep: there is no offer of the server to answer")
+        place = f"whep: {redacted_url(attempt.resource or attempt.url)}"
+        if attempt.resource is None:
+            raise SourceError(f"{place}: the server made an offer without a usable Location to send our answer to")
+        left_s = self._good_until_s - self._now_s()
+        if left_s <= 0:
+            raise SourceError(f"{place}: the server's offer was no longer good when our answer to it was ready")
+        headers = {"Content-Type": "application/sdp", **attempt.headers(attempt.resource)}
+        if attempt.etag is not None:
+            headers["If-Match"] = attempt.etag
+        limit_s = min(_PATCH_S, left_s)
+        try:
+            said = await exchange(
+                self._client, "PATCH", attempt.resource, limit_s=limit_s, headers=headers, content=sdp.encode()
+            )
+        except RequestError as error:
+            if isinstance(error.__cause__, TimeoutError):
+                _log.warning("%s: our answer was not acknowledged within %g s", place, limit_s)
+                return
+            raise SourceError(f"{place}: {error}") from error
+        if said.status not in _TAKEN:
+            raise RefusedError(self._refusal(attempt.resource, said, _PATCH_MEANING), said.status)
+        attempt.etag = _etag(said.headers) or attempt.etag
+
+    async def _answer_within(self, attempt: _Try, sdp: str) -> Answer:
+        """The answer to one try. One that comes too late still tells where its session is, which is then left."""
+        # a task of its own: when this is cancelled or gives up, the server may open a session all the same
+        attempt.answering = asyncio.create_task(self._carry_out(attempt, sdp))
+        done, _ = await asyncio.wait([attempt.answering], timeout=_POST_S)
+        if done:
+            return attempt.answering.result()
+        attempt.is_given_up = True
+        message = f"whep: {redacted_url(attempt.url)}: no complete answer within {_POST_S:g} s"
+        if attempt.is_open:  # it has a session for us, and a body without an end: another try would fare no better
+            attempt.answering.cancel()
+            raise _TryFailedError(message)
+        raise _TryFailedError(message, _BETWEEN_S)
+
+    async def _carry_out(self, attempt: _Try, sdp: str) -> Answer:
+        try:
+            return await self._posted(attempt, sdp)
+        finally:
+            if attempt.is_given_up:
+                await self._release(attempt)
+
+    async def _posted(self, attempt: _Try, sdp: str) -> Answer:
+        """What the server says at last, behind all redirects."""
         for _ in range(_MOST_REDIRECTS + 1):
-            answer = await self._post_once(url, sdp)
+            answer = await self._posted_once(attempt, sdp)
             location = answer.headers.get("Location")
-            if answer.status in _REDIRECTS and location:
-                url = self._redirected(url, location)
-                continue
-            if answer.status not in _ACCEPTED:
-                raise SourceError(self._refusal(url, answer))
-            if not answer.body.lstrip().startswith("v=0"):
-                raise SourceError(f"whep: {redacted_url(url)}: answered {answer.status} without an SDP answer")
-            return answer.body
-        raise SourceError(f"whep: {redacted_url(self._url)}: redirected more than {_MOST_REDIRECTS} times")
+            if answer.status not in _REDIRECTS or not location or attempt.is_given_up:
+                return answer
+            self._redirect(attempt, location)
+        raise _TryFailedError(f"whep: {redacted_url(self._url)}: redirected more than {_MOST_REDIRECTS} times")
 
-    async def _post_once(self, url: str, sdp: str) -> Answer:
-        headers = {"Content-Type": "application/sdp", **self._authorization()}
+    async def _posted_once(self, attempt: _Try, sdp: str) -> Answer:
         try:
             return await exchange(
                 self._client,
                 "POST",
-                url,
-                limit_s=_POST_S,
-                headers=headers,
+                attempt.url,
+                limit_s=_POST_S + _LATEST_S,
+                headers={"Content-Type": "application/sdp", **attempt.headers(attempt.url)},
                 content=sdp.encode(),
-                on_head=lambda response: self._learn(url, response),
+                on_head=lambda response: self._learn(attempt, response),
             )
         except RequestError as error:
-            raise SourceError(f"whep: {redacted_url(url)}: {error}") from error
+            wait_s = _BETWEEN_S if error.may_pass and not attempt.is_open else None
+            raise _TryFailedError(f"whep: {redacted_url(attempt.url)}: {error}", wait_s) from error
 
-    def _learn(self, url: str, response: httpx.Response) -> None:
+    def _learn(self, attempt: _Try, response: httpx.Response) -> None:
         """Where the session is, before the body is read: also one whose answer breaks off holds the slot."""
-        if response.status_code not in _ACCEPTED:
+        location = response.headers.get("Location", "")
+        status = response.status_code
+        if status not in _ACCEPTED and not (status == _COUNTER_OFFER and location):
             return
-        self._posted = url
-        self._resource = session_url(url, response.headers.get("Location", ""))
-        if self._resource is None:
-            _log.warning("whep: %s gave no usable Location; the viewer's slot cannot be released", redacted_url(url))
+        attempt.is_open = True
+        attempt.etag = _etag(response.headers)
+        attempt.resource = session_url(attempt.url, location)
+        if attempt.resource is not None and _leads_inside(attempt.url, attempt.resource):
+            attempt.resource = None
+        if attempt.resource is None:
+            _log.warning(
+                "whep: %s gave no usable Location; the viewer's slot cannot be released", redacted_url(attempt.url)
+            )
 
-    def _redirected(self, url: str, location: str) -> str:
-        target = _joined(url, location)
+    def _redirect(self, attempt: _Try, location: str) -> None:
+        place, target = f"whep: {redacted_url(attempt.url)}", _joined(attempt.url, location)
         if target is None or not is_http_url(target):
             shown = redacted_url(target) if target else "something"
-            raise SourceError(f"whep: {redacted_url(url)}: redirects to {quoted(shown)}, which is no HTTP URL")
-        if not _is_same_or_safer(urlsplit(url), urlsplit(target)):
-            self._token = None
-        return target
+            raise _TryFailedError(f"{place}: redirects to {quoted(shown)}, which is no HTTP URL")
+        if _leads_inside(attempt.url, target):
+            shown = quoted(redacted_url(target))
+            raise _TryFailedError(f"{place}: redirects to {shown}, a private address, which is refused")
+        if not _is_same_or_safer(urlsplit(attempt.url), urlsplit(target)):
+            attempt.token = None
+        attempt.url = target
 
-    def _authorization(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._token.get_secret_value()}"} if self._token else {}
+    def _described(self, attempt: _Try, answer: Answer) -> RemoteDescription:
+        """What an answer brings.
 
-    def _refusal(self, url: str, answer: Answer) -> str:
-        meaning = _MEANING.get(answer.status, "the server failed" if answer.status >= 500 else "the server refused")
-        said = quoted(answer.body, *self._secrets)
+        :raises _TryFailedError: when it brings no description.
+        """
+        is_sdp = answer.body.lstrip().startswith("v=0")
+        if answer.status not in _ACCEPTED and not (answer.status == _COUNTER_OFFER and is_sdp):
+            raise self._refused(attempt, answer)
+        if not is_sdp:
+            place = f"whep: {redacted_url(attempt.url)}"
+            raise _TryFailedError(f"{place}: answered {answer.status} without an SDP answer")
+        self._negotiated = attempt
+        self._link_servers = link_servers(answer.headers.get("Link", ""))
+        if answer.status in _ACCEPTED and not is_offer(answer.body):
+            return RemoteDescription("answer", answer.body)
+        self._good_until_s = self._now_s() + self._good_s(answer)
+        return RemoteDescription("offer", answer.body)
+
+    def _good_s(self, answer: Answer) -> float:
+        """How long a counter-offer is good from now on."""
+        header = Message()
+        header["Content-Type"] = answer.headers.get("Content-Type", "")
+        until = header.get_param("valid-until")
+        left_s = seconds_until(until, answer.headers, self._now_s()) if isinstance(until, str) else None
+        return _GOOD_S if left_s is None else left_s
+
+    def _refused(self, attempt: _Try, answer: Answer) -> _TryFailedError:
+        wait_s: float | None = None
+        if answer.status in _MAY_PASS:
+            wait_s = retry_after_s(answer.headers, self._now_s())
+            wait_s = _BETWEEN_S if wait_s is None else wait_s
+        return _TryFailedError(self._refusal(attempt.url, answer, _MEANING), wait_s, status=answer.status)
+
+    def _refusal(self, url: str, answer: Answer, meanings: Mapping[int, str]) -> str:
+        meaning = meanings.get(answer.status, "the server failed" if answer.status >= 500 else "the server refused")
+        said = quoted(words_of(answer), *self._secrets, *_secrets(url, None))
         return f"whep: {redacted_url(url)}: {answer.status}: {meaning}" + (f" (it says: {said})" if said else "")
 
     async def _leave(self) -> None:
-        """Close what was opened, also by a POST that is under way still; bounded in time."""
+        """Close what was opened, also by POSTs that are under way still; bounded in time."""
         try:
-            if self._posting is not None:
-                await asyncio.wait([self._posting], timeout=_LATE_S)
-                self._posting.cancel()
-                await asyncio.wait([self._posting])
-                if not self._posting.cancelled():
-                    self._posting.exception()  # seen; where it matters `offer` raised it
-            await self._release()
+            answering = [attempt.answering for attempt in self._tries if attempt.answering is not None]
+            if answering:
+                await asyncio.wait(answering, timeout=_LATE_S)
+                for task in answering:
+                    task.cancel()
+                await asyncio.wait(answering)
+            for task in answering:
+                if not task.cancelled():
+                    task.exception()  # seen; where it matters `offer` raised it
+            await asyncio.gather(*(self._release(attempt) for attempt in self._tries))
         finally:
             await self._client.aclose()
 
-    async def _release(self) -> None:
-        """DELETE the session; 404, 405 and 501 mean that there is nothing to release."""
-        if self._resource is None:
+    async def _release(self, attempt: _Try) -> None:
+        """DELETE a session; 404, 405, 410 and 501 mean that there is nothing to release."""
+        if attempt.resource is None:
             return
-        resource, self._resource = self._resource, None
-        known = _is_same_or_safer(urlsplit(self._posted), urlsplit(resource))
-        headers = self._authorization() if known else {}
+        resource, attempt.resource = attempt.resource, None
         try:
-            answer = await exchange(self._client, "DELETE", resource, limit_s=_DELETE_S, headers=headers)
+            answer = await exchange(
+                self._client, "DELETE", resource, limit_s=_DELETE_S, headers=attempt.headers(resource)
+            )
         except RequestError as error:
             _log.warning("whep: %s: not released: %s", redacted_url(resource), error)
             return
-        if answer.status >= 400 and answer.status not in (404, 405, 501):
+        if answer.status >= 400 and answer.status not in _NOTHING_THERE:
             _log.warning("whep: %s: not released: the server answered %d", redacted_url(resource), answer.status)
+
+
+def link_servers(header: str) -> list[IceServer]:
+    """The ICE servers of a `Link` header (`rel="ice-server"`, RFC 9725, 4.6); those that cannot be used are left out.
+
+    Some servers leave the scheme away: one with credentials is then a TURN server, one without a STUN server.
+    """
+    servers = []
+    for link in links(header):
+        given = link.parameters
+        if "ice-server" not in given.get("rel", "").lower().split():
+            continue
+        if given.get("credential-type", "password") != "password":
+            continue
+        username, credential = given.get("username"), given.get("credential")
+        scheme = "turn:" if credential else "stun:"
+        url = next((url for url in (link.target, scheme + link.target.removeprefix("//")) if is_ice_url(url)), None)
+        if url is None:
+            _log.debug("whep: a Link names an ICE server that cannot be used")
+            continue
+        servers.append(
+            IceServer(urls=[url], username=username, credential=SecretStr(credential) if credential else None)
+        )
+    return servers
 
 
 def session_url(posted: str, location: str) -> str | None:
@@ -219,6 +490,17 @@ def _joined(url: str, location: str) -> str | None:
         return urljoin(url, location)
     except ValueError:
         return None
+
+
+def _leads_inside(url: str, target: str) -> bool:
+    """Whether a server of the internet leads us to a private address, where nothing of its own can be."""
+    return is_private(urlsplit(target).hostname or "") and not is_private(urlsplit(url).hostname or "")
+
+
+def _etag(headers: Mapping[str, str]) -> str | None:
+    """The session's tag, as it is; some servers forget the quotes."""
+    etag = headers.get("ETag", "").strip()
+    return etag if etag and etag.isascii() and etag.isprintable() else None
 
 
 def _is_same_or_safer(one: SplitResult, other: SplitResult) -> bool:

@@ -1,20 +1,17 @@
 """Decides what each picture shows, plants the picture faults, and notes the truth."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vision.simulator.effects import PICTURE_EFFECTS
 from vision.simulator.faults import FaultPlan
-from vision.simulator.performance import Performance
-from vision.simulator.picture import Painter, Plane, drawn
+from vision.simulator.picture import Plane
 from vision.simulator.portrait import Expression
 from vision.simulator.settings import Fault
-from vision.simulator.speech import Speech
+from vision.simulator.show import Show
 from vision.simulator.truth import Truth
 
-LATE_S = 0.3
 _MUTE_KINDS = ("mouth_moving", "silence", "audio_gap")
 
 
@@ -38,16 +35,11 @@ class _Still:
 class Director:
     """Takes the pictures of one viewer in order."""
 
-    def __init__(
-        self, performance: Performance, speech: Speech, faults: FaultPlan, painter: Callable[[], Painter]
-    ) -> None:
-        self._performance = performance
-        self._speech = speech
+    def __init__(self, show: Show, faults: FaultPlan, seed: int) -> None:
+        self._show = show
         self._faults = faults
-        self._make_painter = painter
-        self._painter: Painter | None = None
         self._still: _Still | None = None
-        self._random = np.random.default_rng((performance.seed, 4))
+        self._random = np.random.default_rng((seed, 4))
 
     def shot(self, time_s: float) -> Shot | None:
         """The picture at a media time; `None` where it is to be dropped."""
@@ -60,20 +52,15 @@ class Director:
         return Shot(i420, self._truth(time_s, face))
 
     def _painted(self, time_s: float) -> tuple[Plane, Expression]:
-        if self._painter is None:
-            self._painter = self._make_painter()
-        face = drawn(self._expression(time_s))
-        x, y = self._performance.sway(np.array([time_s]))
-        return self._painter.paint(face, (float(x[0]), float(y[0]))), face
+        face = self._face(time_s)
+        return self._show.picture(face, time_s), face
 
-    def _expression(self, time_s: float) -> Expression:
-        moment = np.array([time_s])
-        blink = float(self._performance.blink(moment)[0])
+    def _face(self, time_s: float) -> Expression:
         if self._faults.active("mouth_still", time_s):
-            return Expression(0.0, blink)
+            return replace(self._show.face(time_s), mouth_opening=0.0)
         if self._faults.active("mouth_moving", time_s):
-            return Expression(float(self._performance.mouth_opening(moment)[0]), blink)
-        return Expression(float(self._speech.mouth_opening(moment)[0]), blink)
+            return self._show.mime(time_s)
+        return self._show.face(time_s)
 
     def _frozen(self, time_s: float) -> tuple[Plane, Expression] | None:
         """During a freeze: the picture with which it began."""
@@ -88,6 +75,7 @@ class Director:
 
     def _truth(self, time_s: float, face: Expression) -> Truth:
         kinds = self._faults.kinds_at(time_s)
-        speaking = bool(self._speech.speaking(np.array([time_s]))[0])
+        moment = np.array([time_s])
+        speaking = bool(self._show.speaking(moment - self._faults.offset_s(moment))[0])
         truth = Truth(round(time_s, 6), face.mouth_opening, face.blink, speaking, kinds)
         return replace(truth, speaking=False) if set(kinds) & set(_MUTE_KINDS) else truth

@@ -1,12 +1,15 @@
-"""Which planted faults are active when, and where the sound stands against the picture."""
+"""Which planted faults are active when, and what they make of the times: of sound, of sending, of reports."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vision.simulator.performance import Times
 from vision.simulator.settings import Fault, FaultKind
+
+LATE_S = 0.3
+"""How late the pictures of a fault of kind `late` are sent."""
 
 
 class FaultPlan:
@@ -34,11 +37,25 @@ class FaultPlan:
 
     def offset_s(self, times_s: Times) -> Times:
         """How late the sound is at the media times (N,), s; negative: early."""
-        offset_ms = np.full(len(times_s), self._offset_ms)
+        return (self._offset_ms + self._shift_ms(("offset", "drift"), times_s)) / 1000
+
+    def sending_delay_s(self, time_s: float) -> float:
+        """How long after its media time a picture is sent, s."""
+        late = self.active("late", time_s)
+        slow = self.active("send_time_reports", time_s)
+        return (LATE_S if late else 0.0) + (slow.amount / 1000 if slow else 0.0)
+
+    def reports_ahead_s(self, track: str, time_s: float) -> float:
+        """How far the wall clock in the sender reports of a track (`audio` or `video`) is ahead at a media time, s."""
+        kinds: tuple[FaultKind, ...] = ("report_jump", "report_drift") if track == "audio" else ("report_jump",)
+        return float(self._shift_ms(kinds, np.array([time_s]))[0]) / 1000
+
+    def _shift_ms(self, kinds: Collection[FaultKind], times_s: Times) -> Times:
+        """The amounts of these kinds at the media times (N,) together, ms; one a minute has grown since its start."""
+        shift_ms = np.zeros(len(times_s))
         for fault in self._faults:
-            covered = (times_s >= fault.start_s) & (times_s < fault.end_s)
-            if fault.offset_ms is not None:
-                offset_ms[covered] += fault.offset_ms
-            if fault.ms_per_minute is not None:
-                offset_ms[covered] += fault.ms_per_minute * (times_s[covered] - fault.start_s) / 60
-        return offset_ms / 1000
+            if fault.kind in kinds:
+                covered = (times_s >= fault.start_s) & (times_s < fault.end_s)
+                grown = 1.0 if fault.ms_per_minute is None else (times_s[covered] - fault.start_s) / 60
+                shift_ms[covered] += fault.amount * grown
+        return shift_ms

@@ -62,7 +62,8 @@ async def _serve_until(
             serving = tasks.create_task(server.serve(sockets=[listener]))
             stopping = tasks.create_task(_stop_on(stop, server))
             serving.add_done_callback(lambda _: stopping.cancel())
-            tasks.create_task(asyncio.to_thread(likeness, *settings.size))
+            if settings.show == "talk":
+                tasks.create_task(asyncio.to_thread(likeness, *settings.size))
     finally:
         await sessions.close()
 

@@ -5,13 +5,12 @@ from typing import Any
 
 import av
 
-from vision.simulator.director import LATE_S, Director
+from vision.simulator.director import Director
 from vision.simulator.encoder import BLOCK_SAMPLES, OPUS_DELAY_SAMPLES, PictureEncoder, SoundEncoder
 from vision.simulator.faults import FaultPlan
-from vision.simulator.performance import Performance
-from vision.simulator.picture import Painter, likeness
 from vision.simulator.settings import SimulatorSettings
-from vision.simulator.speech import Soundtrack, Speech
+from vision.simulator.show import make_show
+from vision.simulator.soundtrack import Soundtrack
 from vision.simulator.truth import Truth
 from vision.simulator.turns import Turns
 from vision.simulator.voice import SAMPLE_RATE_HZ
@@ -33,10 +32,9 @@ class Studio:
     def __init__(self, settings: SimulatorSettings, turns: Turns) -> None:
         self._fps = settings.fps
         self._faults = FaultPlan(settings.faults, settings.offset_ms)
-        performance = Performance(settings.seed)
-        speech = Speech(performance, turns, settings.babble)
-        self._soundtrack = Soundtrack(speech, self._faults, settings.seed)
-        self._director = Director(performance, speech, self._faults, painter=lambda: Painter(likeness(*settings.size)))
+        show = make_show(settings, turns)
+        self._soundtrack = Soundtrack(show.sound, self._faults, settings.seed)
+        self._director = Director(show, self._faults, settings.seed)
         self._picture_encoder = PictureEncoder(settings)
         self._sound_encoder = SoundEncoder()
         self._picture_index = 0
@@ -57,8 +55,7 @@ class Studio:
                 break
         key_frame, self._key_frame_wanted = self._key_frame_wanted, False
         packet = self._picture_encoder.encode(shot.i420, time_s, key_frame)
-        late_s = LATE_S if self._faults.active("late", time_s) else 0.0
-        return Parcel(packet, time_s, time_s + late_s, shot.truth)
+        return Parcel(packet, time_s, time_s + self._faults.sending_delay_s(time_s), shot.truth)
 
     def next_sound(self) -> Parcel:
         """The next 20 ms of sound that does not fall into a gap."""

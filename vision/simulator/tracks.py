@@ -8,10 +8,8 @@ from concurrent.futures import Executor
 from typing import Any
 
 import av
-from aiortc import RTCRtpSender
 from aiortc.clock import current_ntp_time
 from aiortc.mediastreams import MediaStreamTrack
-from aiortc.rtp import AnyRtcpPacket, RtcpSrPacket
 
 from vision.simulator.studio import Parcel
 
@@ -81,21 +79,3 @@ class PacedTrack(MediaStreamTrack):
 
     def _order(self) -> None:
         self._making.append(asyncio.get_running_loop().run_in_executor(self._executor, self._make))
-
-
-def report_media_time(sender: RTCRtpSender, track: PacedTrack) -> None:
-    """Makes the sender reports state when the last packet was due, not when it happened to be sent.
-
-    A viewer then maps both tracks to one clock exactly, even in a stretch that is sent late on purpose.
-    """
-    send_rtcp = sender._send_rtcp
-
-    async def send(packets: list[AnyRtcpPacket]) -> None:
-        reports = [packet for packet in packets if isinstance(packet, RtcpSrPacket)]
-        if reports and track.last_time_s is None:
-            return  # nothing has been sent: the report would say RTP time 0 at NTP time 0
-        for report in reports:
-            report.sender_info.ntp_timestamp = track.clock.ntp(track.last_time_s or 0.0)
-        await send_rtcp(packets)
-
-    sender._send_rtcp = send  # type: ignore[method-assign]

@@ -6,15 +6,17 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from aioice import Candidate, Connection
 from aiortc import RTCBundlePolicy, RTCConfiguration, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
 from aiortc.exceptions import OperationError
 from aiortc.sdp import SessionDescription
 
 from vision.simulator.encoder import BLOCK_SAMPLES
+from vision.simulator.faults import FaultPlan
+from vision.simulator.internals import gather_on_loopback, on_key_frame_request, report, send_capture_times
+from vision.simulator.reports import Reports
 from vision.simulator.settings import SimulatorSettings
 from vision.simulator.studio import Parcel, Studio
-from vision.simulator.tracks import MediaClock, PacedTrack, report_media_time
+from vision.simulator.tracks import MediaClock, PacedTrack
 from vision.simulator.truth import TruthLog
 from vision.simulator.turns import Turns
 from vision.simulator.voice import SAMPLE_RATE_HZ
@@ -45,6 +47,7 @@ class Viewer:
         self._loopback = loopback
         self._on_gone = on_gone
         self._studio = Studio(settings, turns)
+        self._faults = FaultPlan(settings.faults)
         self._clock = MediaClock()
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="studio")
         self._peer = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
@@ -68,8 +71,9 @@ class Viewer:
         try:
             await self._peer.setRemoteDescription(RTCSessionDescription(offer_sdp, "offer"))
             if self._loopback:
-                for transceiver in self._peer.getTransceivers():
-                    _gather_on_loopback(transceiver.sender.transport.transport._connection)
+                gather_on_loopback(self._peer)
+            if self._settings.capture_time:
+                send_capture_times(self._peer, offer)
             await self._peer.setLocalDescription(await self._peer.createAnswer())
         except (ValueError, KeyError, AttributeError, OperationError) as error:
             raise OfferError(f"the offer cannot be answered: {error}") from error
@@ -101,8 +105,8 @@ class Viewer:
         transceiver.setCodecPreferences(
             [codec for codec in capabilities if codec.mimeType in (self._mime_type, "video/rtx")]
         )
-        report_media_time(transceiver.sender, track)
-        transceiver.sender._send_keyframe = self._key_frame_requested  # type: ignore[method-assign]
+        report(transceiver.sender, Reports(track, self._faults))
+        on_key_frame_request(transceiver.sender, self._key_frame_requested)
 
     def _add_audio(self) -> None:
         depth = max(1, round(LOOK_AHEAD_S * SAMPLE_RATE_HZ / BLOCK_SAMPLES))
@@ -110,7 +114,7 @@ class Viewer:
         transceiver = self._peer.addTransceiver(track, direction="sendonly")
         capabilities = RTCRtpSender.getCapabilities("audio").codecs
         transceiver.setCodecPreferences([codec for codec in capabilities if codec.mimeType == "audio/opus"])
-        report_media_time(transceiver.sender, track)
+        report(transceiver.sender, Reports(track, self._faults))
 
     def _track(self, kind: str, make: Callable[[], Parcel], depth: int) -> PacedTrack:
         track = PacedTrack(kind, self._clock, self._executor, make, depth)
@@ -162,13 +166,3 @@ def _parsed(offer_sdp: str) -> SessionDescription:
     if not offer.media:
         raise OfferError("the SDP does not parse: it has no media section")
     return offer
-
-
-def _gather_on_loopback(connection: Connection) -> None:
-    """Makes an ICE connection offer 127.0.0.1, which aioice leaves out, and nothing else."""
-    gather = connection.get_component_candidates
-
-    async def on_loopback(component: int, addresses: list[str]) -> list[Candidate]:
-        return await gather(component=component, addresses=["127.0.0.1"])
-
-    connection.get_component_candidates = on_loopback  # type: ignore[assignment, method-assign]
