@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 
 from vision import terminal
 
@@ -14,7 +17,8 @@ _LIBRARIES = "libgl1 libglib2.0-0 libxcb1 libegl1 libgles2"
 def main() -> None:
     """Entry point."""
     try:
-        from vision import cli
+        with _ending_at_once():
+            from vision import cli
 
         cli.main()
     except KeyboardInterrupt:
@@ -25,3 +29,18 @@ def main() -> None:
             raise
         terminal.say(f"a library of the system is missing: {error}; on Debian: apt-get install {_LIBRARIES}")
         sys.exit(2)
+
+
+@contextlib.contextmanager
+def _ending_at_once() -> Iterator[None]:
+    """Signals that ask the program to end do so at once, for the length of the block.
+
+    A `KeyboardInterrupt` would be raised in the middle of some module, and extension modules make an `ImportError` of
+    it, or print a traceback and go on.
+    """
+    before = {number: signal.signal(number, terminal.end_at_once) for number in terminal.stop_signals()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
