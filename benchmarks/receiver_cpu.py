@@ -104,7 +104,7 @@ async def _bare(url: str, seconds: float) -> Cost:
 async def _stream(url: str, seconds: float) -> Cost:
     connector = WhepConnector(WhepConnector.Options.model_validate({"url": url}), SourceContext())
     stream = FrameStream(64, "latest")
-    aligner = Aligner(live=connector.live, expects_sound="sound" in connector.tracks())
+    aligner = Aligner(live=connector.live, expects_sound="sound" in connector.tracks(), speech=False)
     intake = Intake(connector.clock(), aligner, stream)
     pictures = 0
 

@@ -14,7 +14,10 @@ from vision.clock import Relation
 from vision.frame import ClockQuality, Frame
 from vision.testing import make_picture
 
-_CLOCK = ClockQuality("file", 0.0)
+def _quality() -> ClockQuality:
+    return ClockQuality("file", 0.0)
+
+
 _RATE = 1000
 
 
@@ -37,9 +40,9 @@ def test_each_frame_has_the_samples_since_the_last_picture(blocks: list[int], fp
     for count in blocks:
         aligner.push_sound(start / _RATE, _ramp(start, count), _RATE)
         start += count
-        frames += list(aligner.poll(0.0, _CLOCK))
+        frames += list(aligner.poll(0.0, _quality))
     aligner.end()
-    frames += list(aligner.poll(0.0, _CLOCK))
+    frames += list(aligner.poll(0.0, _quality))
     heard = np.concatenate([frame.sound.samples for frame in frames])
     np.testing.assert_array_equal(heard, _ramp(0, total))
     for frame in frames:
@@ -95,12 +98,12 @@ def test_live_picture_waits_for_its_sound_until_the_deadline() -> None:
     aligner = Aligner(live=True, expects_sound=True, deadline_s=0.3)
     aligner.push_picture(_timed(0.1, arrival_s=5.0))
     aligner.push_sound(0.0, _ramp(0, 60), _RATE)
-    assert list(aligner.poll(5.2, _CLOCK)) == []
-    (late,) = aligner.poll(5.301, _CLOCK)
+    assert list(aligner.poll(5.2, _quality)) == []
+    (late,) = aligner.poll(5.301, _quality)
     assert late.sound.samples.size == 60
     aligner.push_sound(0.06, _ramp(60, 100), _RATE)
     aligner.push_picture(_timed(0.15, arrival_s=5.31))
-    (following,) = aligner.poll(5.31, _CLOCK)
+    (following,) = aligner.poll(5.31, _quality)
     np.testing.assert_array_equal(following.sound.samples, _ramp(60, 90))
 
 
@@ -113,10 +116,10 @@ def test_a_live_stall_is_seen_while_it_lasts() -> None:
     aligner = Aligner(live=True, expects_sound=True)
     aligner.push_picture(_timed(0.0, 0.0))
     aligner.push_sound(-0.02, _ramp(0, 20), _RATE)
-    frames = list(aligner.poll(0.0, _CLOCK))
+    frames = list(aligner.poll(0.0, _quality))
     for tick in range(1, 41):
         aligner.push_sound(0.05 * (tick - 1), _ramp(50 * tick, 50), _RATE)
-        frames += list(aligner.poll(0.05 * tick, _CLOCK))
+        frames += list(aligner.poll(0.05 * tick, _quality))
     bare = _bare(frames)
     assert 10 <= len(bare) <= 14
     assert sum(frame.sound.samples.size for frame in bare) == pytest.approx(2000, abs=200)
@@ -127,7 +130,7 @@ def test_a_live_stall_of_both_tracks_goes_on_in_time() -> None:
     """With neither picture nor sound, media time follows the arrival clock."""
     aligner = Aligner(live=True, expects_sound=False)
     aligner.push_picture(_timed(1.0, 0.0))
-    frames = [frame for tick in range(21) for frame in aligner.poll(0.05 * tick, _CLOCK)]
+    frames = [frame for tick in range(21) for frame in aligner.poll(0.05 * tick, _quality)]
     assert frames[-1].time_s == pytest.approx(2.0, abs=0.21)
 
 
@@ -135,9 +138,9 @@ def test_sound_alone_in_a_file_comes_in_short_frames() -> None:
     """A recording without pictures gives frames of sound up to its end."""
     aligner = Aligner(live=False, expects_sound=True)
     aligner.push_sound(0.0, _ramp(0, 3100), _RATE)
-    frames = list(aligner.poll(0.0, _CLOCK))
+    frames = list(aligner.poll(0.0, _quality))
     aligner.end()
-    frames += list(aligner.poll(0.0, _CLOCK))
+    frames += list(aligner.poll(0.0, _quality))
     assert [frame.sound.samples.size for frame in frames] == [150] * 20 + [100]
 
 
@@ -147,11 +150,11 @@ def test_sound_that_comes_last_in_a_file_does_not_fill_the_memory() -> None:
     given_out = 0
     for i in range(1000):
         aligner.push_picture(_timed(i / 30))
-        given_out += len(list(aligner.poll(0.0, _CLOCK)))
+        given_out += len(list(aligner.poll(0.0, _quality)))
     assert given_out >= 1000 - 60
     aligner.push_sound(0.0, _ramp(0, 100), _RATE)
     aligner.push_picture(_timed(1000 / 30))
-    assert list(aligner.poll(0.0, _CLOCK)) == [], "sound comes again, and pictures wait for theirs"
+    assert list(aligner.poll(0.0, _quality)) == [], "sound comes again, and pictures wait for theirs"
 
 
 def test_a_live_track_of_sound_that_stays_away_delays_one_picture_only() -> None:
@@ -159,9 +162,9 @@ def test_a_live_track_of_sound_that_stays_away_delays_one_picture_only() -> None
     aligner = Aligner(live=True, expects_sound=True, deadline_s=0.3)
     for i in range(10):
         aligner.push_picture(_timed(i / 30, arrival_s=i / 30))
-    assert len(list(aligner.poll(0.31, _CLOCK))) == 10
+    assert len(list(aligner.poll(0.31, _quality))) == 10
     aligner.push_picture(_timed(10 / 30, arrival_s=0.4))
-    assert len(list(aligner.poll(0.4, _CLOCK))) == 1
+    assert len(list(aligner.poll(0.4, _quality))) == 1
 
 
 def test_a_jump_in_a_files_time_is_not_filled_with_frames() -> None:
@@ -170,7 +173,7 @@ def test_a_jump_in_a_files_time_is_not_filled_with_frames() -> None:
     aligner.push_picture(_timed(-20_000.0))
     aligner.push_sound(0.0, _ramp(0, 1000), _RATE)
     aligner.end()
-    frames = list(aligner.poll(0.0, _CLOCK))
+    frames = list(aligner.poll(0.0, _quality))
     assert len(frames) < 12
     assert sum(frame.sound.samples.size for frame in frames) == 1000
 
@@ -185,7 +188,7 @@ def _stepped(relations: Sequence[tuple[float, Relation]], seconds: float = 2.0) 
         if number % 2 == 0:
             aligner.push_picture(_timed(now_s, now_s))
         relation = [each for from_s, each in relations if from_s <= now_s][-1]
-        frames += aligner.poll(now_s, _CLOCK, relation)
+        frames += aligner.poll(now_s, _quality, relation)
     return frames
 
 
@@ -218,9 +221,9 @@ def test_a_step_by_the_sender_says_so() -> None:
     aligner = Aligner(live=True, expects_sound=True)
     aligner.push_sound(0.0, _ramp(0, 1000), _RATE)
     aligner.push_picture(_timed(0.0))
-    assert len(list(aligner.poll(0.0, _CLOCK))) == 1
-    assert not list(aligner.poll(0.05, _CLOCK, Relation(shift_s=0.02)))
-    (frame,) = aligner.poll(0.5, _CLOCK, Relation(shift_s=0.05, slips=1))
+    assert len(list(aligner.poll(0.0, _quality))) == 1
+    assert not list(aligner.poll(0.05, _quality, Relation(shift_s=0.02)))
+    (frame,) = aligner.poll(0.5, _quality, Relation(shift_s=0.05, slips=1))
     assert frame.maybe_picture is None
     assert frame.clock_step is not None
     assert frame.clock_step.by_sender
@@ -244,9 +247,9 @@ def test_the_same_sound_at_16_khz(rate_hz: int, fps: float, block: int) -> None:
         while pictures / fps <= now_s:
             aligner.push_picture(_timed(pictures / fps, now_s))
             pictures += 1
-        frames += aligner.poll(now_s, _CLOCK)
+        frames += aligner.poll(now_s, _quality)
     aligner.end()
-    frames += aligner.poll(1.0, _CLOCK)
+    frames += aligner.poll(1.0, _quality)
     speech = [frame.sound for frame in frames if frame.sound.samples_16k.size]
     together = np.concatenate([sound.samples_16k for sound in speech])
     assert abs(together.size - 8000) <= 32
@@ -268,9 +271,9 @@ def test_a_step_at_the_very_end_loses_no_sample(live: bool, step_s: float) -> No
         aligner.push_sound(number / 50, _ramp(number * 20, 20), _RATE)
         if number % 2 == 0:
             aligner.push_picture(_timed(number / 50, number / 50))
-        frames += aligner.poll(number / 50, _CLOCK, Relation(shift_s=0.2))
+        frames += aligner.poll(number / 50, _quality, Relation(shift_s=0.2))
     aligner.end()
-    frames += aligner.poll(2.0, _CLOCK, Relation(shift_s=0.2 + step_s))
+    frames += aligner.poll(2.0, _quality, Relation(shift_s=0.2 + step_s))
     heard = np.concatenate([frame.sound.samples for frame in frames])
     np.testing.assert_array_equal(heard, _ramp(0, 2000))
     times_s = [frame.time_s for frame in frames]

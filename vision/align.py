@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,10 +81,10 @@ class _Samples:
 class _Stretch:
     """Contiguous samples, at their own rate and at 16 kHz, by where they were laid out on the media clock."""
 
-    def __init__(self, start: int, rate_hz: int) -> None:
+    def __init__(self, start: int, rate_hz: int, *, speech: bool) -> None:
         self.rate_hz = rate_hz
         self._samples = _Samples(start)
-        self._resampler = SpeechResampler(rate_hz)
+        self._resampler = SpeechResampler(rate_hz) if speech else None
         self._speech_s = start / rate_hz  # of the first sample at 16 kHz that was not taken
         self._missing: list[tuple[int, int]] = []  # absolute first sample, count
         self._finished = False
@@ -128,6 +128,8 @@ class _Stretch:
 
     def _speech(self, samples: Samples) -> Samples:
         """Samples at 16 kHz; the resampler holds a few back until more come, or are known not to."""
+        if self._resampler is None:
+            return np.zeros(0, np.float32)
         speech = self._resampler.add(samples)
         if self._finished and self._samples.begin == self._samples.end:
             self._finished = False
@@ -150,9 +152,12 @@ class SoundBuffer:
 
     Blocks that overlap what is there are cut; holes between blocks are filled with zeros and marked missing. Behind a
     hole of more than 5 s, or at another rate, the sound begins anew; what is left from before it goes first.
+
+    :param speech: give them out at 16 kHz as well.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, speech: bool = True) -> None:
+        self._speech = speech
         self._stretches: deque[_Stretch] = deque()
         self._behind = 0  # blocks in a row that were passed over
 
@@ -215,7 +220,7 @@ class SoundBuffer:
     def _begin(self, start: int, rate_hz: int) -> None:
         if self._stretches:
             self._stretches[-1].finish()
-        self._stretches.append(_Stretch(start, rate_hz))
+        self._stretches.append(_Stretch(start, rate_hz, speech=self._speech))
         if len(self._stretches) > _MOST_STRETCHES:
             self._stretches.popleft()
 
@@ -230,13 +235,16 @@ class Aligner:
 
     :param expects_sound: pictures wait for sound before any has come.
     :param live: ticks follow `now_s`; else they follow the sound itself, and only `_MOST_PENDING` bounds the wait.
+    :param speech: somebody reads sound, and is to have it at 16 kHz as well.
     """
 
-    def __init__(self, *, live: bool, expects_sound: bool, deadline_s: float = 0.3, tick_s: float = 0.15) -> None:
+    def __init__(
+        self, *, live: bool, expects_sound: bool, speech: bool = True, deadline_s: float = 0.3, tick_s: float = 0.15
+    ) -> None:
         self._live, self._waits = live, expects_sound
         self._deadline_s, self._tick_s = deadline_s, tick_s
         self._pending: deque[TimedPicture] = deque()
-        self._sound = SoundBuffer()
+        self._sound = SoundBuffer(speech=speech)
         self._index = 0
         self._last_time_s = 0.0
         self._last_emit_s: float | None = None
@@ -259,20 +267,25 @@ class Aligner:
         self._sound.end()
 
     def poll(
-        self, now_s: float, clock: ClockQuality, relation: Relation = AS_LAID_OUT, *, expected: bool = False
+        self,
+        now_s: float,
+        quality: Callable[[], ClockQuality],
+        relation: Relation = AS_LAID_OUT,
+        *,
+        expected: bool = False,
     ) -> Iterator[Frame]:
         """The frames that are ready at `now_s` (on the scale of arrivals).
 
-        :param clock: how well the relation between picture and sound is known now.
+        :param quality: tells how well the relation between picture and sound is known now; asked only for a frame.
         :param relation: what that relation is; where it moves, samples that are already out stay where they were, and
             the next frame says by how much.
         :param expected: pictures are known to be on their way, so that no frame goes out without one.
         """
         self._relate(relation)
         while self._pending and self._complete(self._pending[0], now_s):
-            yield self._emit(self._pending.popleft(), now_s, clock)
+            yield self._emit(self._pending.popleft(), now_s, quality())
         if not self._pending and not (expected and self._live):
-            yield from self._without_picture(now_s, clock)
+            yield from self._without_picture(now_s, quality)
 
     def _relate(self, relation: Relation) -> None:
         """Take the newest relation; movements add up until they are worth telling."""
@@ -328,21 +341,21 @@ class Aligner:
         step, self._step = self._step, None
         return dataclasses.replace(frame, sound=sound, clock_step=step)
 
-    def _without_picture(self, now_s: float, clock: ClockQuality) -> Iterator[Frame]:
+    def _without_picture(self, now_s: float, quality: Callable[[], ClockQuality]) -> Iterator[Frame]:
         if self._live and not self._ended:
             if self._last_emit_s is None:
                 self._last_emit_s = now_s
             elif now_s - self._last_emit_s >= self._tick_s:
-                yield self._bare(self._stalled_until_s(now_s - self._last_emit_s), now_s, clock)
+                yield self._bare(self._stalled_until_s(now_s - self._last_emit_s), now_s, quality())
             return
         slack_s = 0.0 if self._ended else _REORDER_S
         # sound that begins long after the last picture is a jump in the file's time, not a gap to fill
         begin_s = self._relation.media(self._sound.begin_s)
         self._last_time_s = max(self._last_time_s, min(begin_s, self._heard_until_s))
         while self._heard_until_s - slack_s >= self._last_time_s + self._tick_s:
-            yield self._bare(self._last_time_s + self._tick_s, now_s, clock)
+            yield self._bare(self._last_time_s + self._tick_s, now_s, quality())
         while self._ended and self._sound.is_left:
-            yield self._bare(max(self._heard_until_s, self._last_time_s + _STEP_S), now_s, clock, all_of_it=True)
+            yield self._bare(max(self._heard_until_s, self._last_time_s + _STEP_S), now_s, quality(), all_of_it=True)
 
     def _stalled_until_s(self, elapsed_s: float) -> float:
         if self._heard_until_s > self._last_time_s:

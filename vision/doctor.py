@@ -55,7 +55,7 @@ async def examine(config: RunConfig) -> AsyncGenerator[Step, None]:
         except Exception as error:  # it may be anybody's
             yield _failure(error)
             return
-        aligner = Aligner(live=connector.live, expects_sound="sound" in connector.tracks())
+        aligner = Aligner(live=connector.live, expects_sound="sound" in connector.tracks(), speech=False)
         intake = Intake(connector.clock(), aligner, FrameStream(2, "latest"), thorough=True)
         limit_s = config.run.first_picture_timeout_s
         async with contextlib.aclosing(_Examination(connector, intake, limit_s).steps()) as steps:

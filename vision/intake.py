@@ -175,7 +175,8 @@ class Intake:
         while True:
             asleep_s = self.now_s()
             await asyncio.sleep(_TICK_S)
-            if self.now_s() - asleep_s < _STALLED_S:  # else we were held up: what waits in the sockets goes first
+            held_up = self.now_s() - asleep_s >= _STALLED_S  # what waits in the sockets goes first
+            if not held_up and self._looked_s < asleep_s:  # nothing has come meanwhile that let time pass
                 await self._advance()
 
     async def end(self) -> None:
@@ -204,7 +205,8 @@ class Intake:
         self._holding_s += now_s - self._looked_s if self.holding else 0.0
         self._looked_s = now_s
         expected = self.expecting or (self.holding and self._holding_s < _MOST_HOLDING_S)
-        for frame in self._aligner.poll(now_s, self._clock.quality, self._clock.relation, expected=expected):
+        clock = self._clock
+        for frame in self._aligner.poll(now_s, lambda: clock.quality, clock.relation, expected=expected):
             if self._until_s is not None and frame.time_s >= self._until_s - _ROUNDING_S:
                 self.complete.set()
                 return

@@ -13,6 +13,7 @@ from vision.config import RunConfig
 from vision.connectors.base import Connector, SourceContext
 from vision.errors import SourceError, VisionError, one_line, ordinary
 from vision.intake import Intake
+from vision.processor import Reads
 from vision.stream import FrameStream
 
 __all__ = ["Ended", "Source"]
@@ -45,6 +46,7 @@ class Source:
         self._use, self._run = config.source.use, config.run
         self._class, self._options = config.source.connector, config.source.options
         self._folder, self._stream, self._stop = folder, stream, stop
+        self._listens = any(Reads.SOUND in processor.processor.reads for processor in config.processors)
 
     async def receive(self) -> Ended:
         """Fill the stream, and close it; never raises for what the source does."""
@@ -82,7 +84,7 @@ class Source:
         return SourceError(f"source {self._use}: failed: {one_line(error)}")
 
     def _intake(self, connector: Connector) -> Intake:
-        aligner = Aligner(live=connector.live, expects_sound="sound" in connector.tracks())
+        aligner = Aligner(live=connector.live, expects_sound="sound" in connector.tracks(), speech=self._listens)
         return Intake(connector.clock(), aligner, self._stream, until_s=self._run.duration_s)
 
     async def _supervise(self, connector: Connector, intake: Intake) -> str:

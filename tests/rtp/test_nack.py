@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from tests.rtp.link import Link
@@ -182,3 +184,36 @@ def test_memory_is_bounded() -> None:
         nacks.note(number - 7, number / 300, repaired=False)
         assert len(nacks._missing) <= 400
         assert len(nacks._answered) <= 256
+
+
+def _frames(
+    nacks: NackList, count: int, *, lost: int | None = None, pause_s: float = 0.0005, marks: bool = True
+) -> float:
+    """Frames of six packets, 30 a second, the end of one of them lost; returns when the last one is to have ended."""
+    for number in range(6 * count):
+        frame, packet = divmod(number, 6)
+        if number != lost:
+            nacks.note(number, frame / 30 + packet * pause_s, repaired=False, ends_frame=marks and packet == 5)
+    return nacks.tail_due_s if nacks.tail_due_s is not None else math.inf
+
+
+def test_the_end_of_a_frame_is_asked_for_before_the_next_one_begins() -> None:
+    """By a pause longer than there are within frames; a packet that comes meanwhile is not asked for."""
+    nacks = NackList(OLDEST_S)
+    due_s = _frames(nacks, 20, lost=119)
+    begun_s = 19 / 30
+    assert begun_s + 0.002 < due_s < begun_s + 0.015
+    assert nacks.due(due_s - 0.001) == []
+    assert nacks.due(due_s) == [119]
+    assert nacks.due(due_s + 0.001) == []
+    nacks.note(119, due_s + 0.1, repaired=True, ends_frame=True)
+    assert nacks.due(due_s + 1) == []
+    assert nacks.tail_due_s is None
+
+
+def test_frames_that_take_their_time_are_waited_for() -> None:
+    """A sender that spreads its packets over the frame is asked for nothing; nor is one that marks no ends."""
+    spread = NackList(OLDEST_S)
+    due_s = _frames(spread, 20, lost=119, pause_s=0.005)
+    assert due_s > 19 / 30 + 4 * 0.005 + 1.5 * 0.005
+    assert _frames(NackList(OLDEST_S), 20, marks=False) == math.inf

@@ -403,7 +403,7 @@ class VideoReceiver(TrackReceiver):
         self._video = VideoTrack(_FORMATS[codec.name], self._statistics, codec.clockRate)
 
     def _due_s(self) -> float | None:
-        return self._video.due_s if self._video is not None and self._video.waits else None
+        return self._video.due_s if self._video is not None else None
 
     def _tick(self) -> None:
         if self._video is None:

@@ -15,9 +15,11 @@ _ANSWERS, _FEWEST_ANSWERS = 15, 3  # over which the median is taken
 _LEAST_RETRY_S, _MOST_RETRY_S = 0.02, 0.5
 _LEAST_MARGIN_S, _MARGIN = 0.01, 0.2  # timers are not more exact, and answers vary, as a share of the round trip
 _MOST_TRIES = 24
-_HEAVY_LOSS, _MOST_HASTE = 0.02, 3.0  # of the packets, above which it is asked more often; and how much at most
-_FIRST_LOSS = _HEAVY_LOSS * _MOST_HASTE  # nothing is known of it yet, and all else waits for the first key frame
-_LOSS_WINDOW = 128  # packets over which the loss is averaged
+_HEAVY_LOSS, _HEAVIEST_LOSS = 0.02, 0.03  # of the packets, between which it is asked ever more often
+_MOST_HASTE = 3  # how often in a round trip, at most; one after the other as soon as may be
+_FIRST_LOSS = _HEAVIEST_LOSS  # nothing is known of it yet, and all else waits for the first key frame
+_LOSS_WINDOW, _FIRST_LOSS_WINDOW = 512, 128  # packets over which the loss is averaged: about two seconds; at first less
+_FIRST_PAUSE_S, _PAUSES = 0.005, 1.5  # between the packets of a frame; and so much more means that one is missing
 _MOST_ANSWERED = 256
 _MOST_MISSING = 1000  # libwebrtc's limit: beyond it a key frame is cheaper than all the packets
 
@@ -35,7 +37,8 @@ class NackList:
     """The missing packets of one source.
 
     A packet is asked for when it is later than packets of this stream have been without being lost, then again each
-    time when an answer is overdue, until it is too old.
+    time when an answer is overdue, until it is too old. That a frame lacks its end is seen before the next one begins,
+    by a pause longer than there are within frames.
 
     Which question an answer belongs to is not known when there was more than one (Karn). Most first questions are
     answered: the round trip is therefore the median of the times from the first question to what came. A packet that
@@ -43,8 +46,8 @@ class NackList:
     repetitions (RTX), or where the same packet comes again.
 
     Where packets are lost, answers are as well; and senders remember few packets (aiortc 128, half a second of a
-    talking head, less behind a key frame). The more is lost, the sooner is therefore asked again, up to three times in
-    a round trip: some answers too many, for others that would come too late, or never.
+    talking head, less behind a key frame). Where much is lost, up to three requests are therefore made in a round trip,
+    soon after each other: some answers too many, for others that would come too late, or never.
 
     :ivar loss: the share of packets that had to be asked for, lately.
     :ivar asked: sequence numbers asked for so far, repetitions included.
@@ -57,26 +60,36 @@ class NackList:
         self.rtt_s = _FIRST_RTT_S
         self._answers_s: deque[float] = deque(maxlen=_ANSWERS)
         self.loss = _FIRST_LOSS
+        self._weight = 1 / _FIRST_LOSS_WINDOW  # of a packet in that
+        self._marks_ends = False
         self._marks_repetitions = False
         self.wait_s = _FIRST_WAIT_S
         self._oldest_s = oldest_s
         self._highest: int | None = None
+        self._open_s: float | None = None  # when the newest packet came, if it did not end its frame
+        self._pause_s = _FIRST_PAUSE_S  # the longest between two packets of a frame, lately
         self._missing: dict[int, _Missing] = {}
         self._answered: dict[int, _Missing] = {}  # asked for, and come since; the newest
 
-    def note(self, sequence: int, now_s: float, *, repaired: bool) -> bool:
+    def note(self, sequence: int, now_s: float, *, repaired: bool, ends_frame: bool = True) -> bool:
         """Take note of a packet that came.
 
         :param repaired: it is known to be a retransmission.
+        :param ends_frame: no other packet of its frame is to come behind it.
         :returns: whether so many are missing before it that asking for them is given up.
         """
         highest = self._highest
         self._marks_repetitions = self._marks_repetitions or repaired
-        self.loss *= 1 - 1 / _LOSS_WINDOW
-        if highest is None or sequence == highest + 1:
+        self._weight = max(self._weight / (1 + self._weight / 2), 1 / _LOSS_WINDOW)
+        self.loss *= 1 - self._weight
+        self._marks_ends = self._marks_ends or ends_frame
+        if highest is None or sequence > highest:
+            self._note_pause(now_s, ends_frame, in_order=highest is not None and sequence == highest + 1)
+        if highest is None or (sequence == highest + 1 and sequence not in self._missing):
             self._highest = sequence
             return False
-        if sequence <= highest:
+        if sequence <= highest or sequence in self._missing:
+            self._highest = max(sequence, highest)
             if missing := self._missing.pop(sequence, None):
                 self._note_come(sequence, missing, now_s, repaired)
             elif answered := self._answered.pop(sequence, None):
@@ -88,7 +101,7 @@ class NackList:
             self._missing.clear()
             return True
         for number in range(highest + 1, sequence):
-            self._missing[number] = _Missing(now_s, now_s + self.wait_s)
+            self._missing.setdefault(number, _Missing(now_s, now_s + self.wait_s))
         return False
 
     def reach_back(self, sequence: int, count: int, now_s: float) -> None:
@@ -99,6 +112,10 @@ class NackList:
     def due(self, now_s: float) -> list[int]:
         """The packets to ask for now, in order."""
         asked: list[int] = []
+        tail_s = self.tail_due_s
+        if tail_s is not None and now_s >= tail_s and self._highest is not None:
+            self._missing.setdefault(self._highest + 1, _Missing(now_s, now_s))
+            self._open_s = None
         for sequence, missing in list(self._missing.items()):
             if now_s - missing.since_s > self._oldest_s or missing.tries >= _MOST_TRIES:
                 del self._missing[sequence]
@@ -107,24 +124,44 @@ class NackList:
                 missing.tries += 1
                 if missing.tries == 1:
                     missing.first_asked_s = now_s
-                    self.loss += 1 / _LOSS_WINDOW
-                missing.due_s = now_s + self._retry_s()
+                    self.loss += self._weight
+                missing.due_s = now_s + self._retry_s(missing.tries)
         self.asked += len(asked)
         return asked
 
     def due_s(self) -> float | None:
         """When something is to be asked for next."""
-        return min((missing.due_s for missing in self._missing.values()), default=None)
+        tail_s = self.tail_due_s
+        first_s = min((missing.due_s for missing in self._missing.values()), default=tail_s)
+        return first_s if tail_s is None or first_s is None else min(first_s, tail_s)
+
+    @property
+    def tail_due_s(self) -> float | None:
+        """When the frame that came last is to have ended; `None` where it has."""
+        return None if self._open_s is None else self._open_s + _PAUSES * self._pause_s + self.wait_s
 
     def forget(self, before: int) -> None:
         """Packets before this one are not waited for any more."""
         for sequence in [number for number in self._missing if number < before]:
             del self._missing[sequence]
 
-    def _retry_s(self) -> float:
+    def _note_pause(self, now_s: float, ends_frame: bool, *, in_order: bool) -> None:
+        if in_order and self._open_s is not None:
+            pause_s = min(now_s - self._open_s, _MOST_WAIT_S)
+            self._pause_s += (pause_s - self._pause_s) * (1.0 if pause_s > self._pause_s else 0.02)
+        self._open_s = None if ends_frame or not self._marks_ends else now_s
+
+    def _retry_s(self, tries: int) -> float:
+        """How long to wait after so many requests: those of a round trip follow each other soon, then it is awaited."""
+        heaviness = (self.loss - _HEAVY_LOSS) / (_HEAVIEST_LOSS - _HEAVY_LOSS)
+        haste = 1 + round((_MOST_HASTE - 1) * min(max(heaviness, 0.0), 1.0))
         wait_s = self.rtt_s + max(_MARGIN * self.rtt_s, _LEAST_MARGIN_S)
-        wait_s /= min(max(self.loss / _HEAVY_LOSS, 1.0), _MOST_HASTE)
-        return min(max(wait_s, _LEAST_RETRY_S), _MOST_RETRY_S)
+        even_s = wait_s / haste
+        # what comes so late may be on its way; and at first it is not known how late packets come
+        steady = self.wait_s <= _LEAST_RETRY_S and len(self._answers_s) >= _FEWEST_ANSWERS
+        soon_s = min(_LEAST_RETRY_S, even_s) if steady else even_s
+        retry_s = soon_s if tries % haste else wait_s - (haste - 1) * soon_s
+        return min(max(retry_s, _LEAST_RETRY_S), _MOST_RETRY_S)
 
     def _note_come(self, sequence: int, missing: _Missing, now_s: float, repaired: bool) -> None:
         """A packet came after all: how late packets may be, or how long an answer takes."""
@@ -132,7 +169,7 @@ class NackList:
         if late:
             self._learn_lateness(now_s - missing.since_s)
             if missing.tries:
-                self.loss = max(self.loss - 1 / _LOSS_WINDOW, 0.0)
+                self.loss = max(self.loss - self._weight, 0.0)
         elif missing.tries:
             self._learn_rtt(missing, now_s)
         if not repaired and missing.tries == 1:  # the answer may be still to come

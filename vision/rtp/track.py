@@ -172,6 +172,8 @@ class VideoTrack(_Track):
     @property
     def due_s(self) -> float | None:
         """When `tick` has something to do."""
+        if not self._buffer.waits:
+            return self._nacks.tail_due_s
         return min((due for due in (self._buffer.due_s, self._nacks.due_s()) if due is not None), default=None)
 
     def add(self, packet: Arrived) -> list[EncodedFrame]:
@@ -186,7 +188,9 @@ class VideoTrack(_Track):
             self._key_frame_wanted, self._asked_s = True, None
         if self._asked_s is None:
             self._begin(numbered.sequence, packet)
-        given_up = self._nacks.note(numbered.sequence, packet.arrival_s, repaired=packet.repaired)
+        given_up = self._nacks.note(
+            numbered.sequence, packet.arrival_s, repaired=packet.repaired, ends_frame=packet.marker
+        )
         out += self._buffer.add(
             VideoPacket(
                 numbered.sequence,
