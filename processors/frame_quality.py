@@ -17,7 +17,6 @@ __all__ = ["FrameQuality", "FrameQualityOptions", "FrameQualityProcessor"]
 Plane = NDArray[np.uint8]
 
 _LEVELS = np.arange(256)
-_GRID_ROWS = 90  # squares of 8 px at 720p, and as large in relation to the picture at any size
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +165,7 @@ class FrameQualityProcessor(Processor[FrameQuality]):
         return still
 
     def _change(self, picture: Picture) -> float | None:
-        means, before = _grid_means(picture.y), self._not_frozen
+        means, before = picture.grid, self._not_frozen
         change = None if before is None else cv2.norm(means, before, cv2.NORM_INF)
         limit = self.options.freeze_keep if self._frozen else self.options.freeze_begin
         self._frozen = change is not None and change <= limit
@@ -201,12 +200,6 @@ def _reduced(picture: Picture, height: int) -> Plane:
         return picture.y_half
     size = (max(1, round(picture.width * height / picture.height)), height)
     return np.asarray(cv2.resize(picture.y, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _grid_means(y: Plane) -> Plane:
-    rows = min(_GRID_ROWS, y.shape[0])
-    size = (max(1, round(rows * y.shape[1] / y.shape[0])), rows)
-    return np.asarray(cv2.resize(y, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _mafd(planes: tuple[Plane, ...], others: tuple[Plane, ...]) -> float:

@@ -146,7 +146,7 @@ def test_the_summary_covers_every_metric(demo: Demo) -> None:
     assert summary["end"] == {"reason": "duration reached", "exit_status": 0, "error": None}
     assert summary["metrics"]["frame_quality.luma_mean"]["coverage"] >= 0.97
     assert summary["metrics"]["face_landmarks.mouth_opening"]["coverage"] == pytest.approx(0.95, abs=0.02)
-    keys = {"unit", "coverage", "count", "mean", "std", "min", "max", "p5", "p50", "p95", "p99"}
+    keys = {"unit", "coverage", "count", "mean", "std", "min", "max", "p5", "p50", "p95", "p99", "last"}
     assert all(set(metric) == keys for metric in summary["metrics"].values())
     for tally in summary["processors"].values():
         assert tally["errors"] == 0

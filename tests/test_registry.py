@@ -129,9 +129,21 @@ def test_every_metric_has_unit_range_and_good_end() -> None:
         for info in metrics_of(registry.processor(name).result_type()):
             seen += 1
             assert info.description, f"{name}.{info.name}"
-            assert info.unit in {"1", "px", "s", "ms", "deg", "bool", "dB", "dBFS", "Hz", "LUFS", "ppm"}, (
-                f"{name}.{info.name}"
-            )
+            assert info.unit in {
+                "1",
+                "px",
+                "s",
+                "ms",
+                "deg",
+                "bool",
+                "bit",
+                "dB",
+                "dBFS",
+                "Hz",
+                "1/min",
+                "LUFS",
+                "ppm",
+            }, f"{name}.{info.name}"
             assert info.kind == "boolean" or info.good in {"high", "low", "neither"}
             assert info.kind == "number" or (info.unit == "bool" and info.good in {"true", "false", "neither"})
             assert info.name.endswith(f"_{info.unit}") == (info.unit in {"px", "s", "ms", "deg", "ppm"}), (

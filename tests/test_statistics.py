@@ -24,7 +24,7 @@ def test_small_columns_are_exact(values: list[float]) -> None:
     assert found.count == len(values)
     assert found.mean == pytest.approx(np.mean(values), rel=1e-9, abs=1e-6)
     assert found.std == pytest.approx(np.std(values), rel=1e-6, abs=1e-3)
-    assert (found.min, found.max) == (min(values), max(values))
+    assert (found.min, found.max, found.last) == (min(values), max(values), values[-1])
     np.testing.assert_allclose(found.percentiles, np.percentile(values, PERCENTILES))
 
 
@@ -45,6 +45,16 @@ def test_large_columns_are_within_a_thousandth(monkeypatch: pytest.MonkeyPatch) 
     for percent, value in zip(PERCENTILES, found.percentiles, strict=True):
         exact = float(np.percentile(values, percent, method="lower"))
         assert value == pytest.approx(exact, rel=0.0011, abs=1e-9)
+
+
+def test_the_summary_says_the_last_value() -> None:
+    """What a figure that is of the run so far has come to: the last of all, among the names of summary.json."""
+    column = Column()
+    for value in (3.0, 1.0, 2.0):
+        column.add(value)
+    found = column.distribution()
+    assert found is not None
+    assert found.as_dict()["last"] == 2.0
 
 
 def test_nothing_is_none() -> None:

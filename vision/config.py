@@ -180,13 +180,14 @@ def load(path: Path, assignments: Iterable[str] = (), duration_s: float | None =
         raise document.error((), "must be a mapping with the keys name, source, run, processors, sinks")
     root = document.validated(_Root, document.data, ())
     source = _source(document, root.source)
+    processors = tuple(_processors(document, root.processors))
     return RunConfig(
         name=root.name or _name_of(path),
         source=source,
         run=root.run,
         policy=_policy(document, root.run, source.connector),
-        processors=tuple(_processors(document, root.processors)),
-        sinks=tuple(_sinks(document, root.sinks)),
+        processors=processors,
+        sinks=tuple(_sinks(document, root.sinks, processors)),
     )
 
 
@@ -214,13 +215,20 @@ def _source(document: Document, data: dict[str, Any]) -> SourceConfig:
     )
 
 
-def _sinks(document: Document, items: list[dict[str, Any]]) -> Iterable[SinkConfig]:
+def _sinks(
+    document: Document, items: list[dict[str, Any]], processors: Iterable[ProcessorConfig]
+) -> Iterable[SinkConfig]:
     taken: set[type[Sink]] = set()
+    fields = {processor.name: metrics_of(processor.processor.result_type()) for processor in processors}
     for i, data in enumerate(items):
         config = _sink(document, data, ("sinks", i))
         if config.sink in taken:
             raise document.error(("sinks", i), f"the sink '{config.use}' is used twice; it would write the same file")
         taken.add(config.sink)
+        try:
+            config.sink.check(config.options, fields)
+        except ValueError as error:
+            raise document.error(("sinks", i), str(error)) from error
         yield config
 
 

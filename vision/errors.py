@@ -11,9 +11,11 @@ Messages are one line: what, where, what is allowed, what to do. They never hold
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import ClassVar
 
-__all__ = ["ConfigError", "ModelError", "OutputError", "SourceError", "VisionError"]
+__all__ = ["ConfigError", "ModelError", "OutputError", "SourceError", "VisionError", "did_you_mean"]
 
 
 class VisionError(Exception):
@@ -38,6 +40,12 @@ class SourceError(VisionError):
     """The source could not be opened, or was lost for good."""
 
     exit_status: ClassVar[int] = 3
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """`"; did you mean 'x'?"` where one of the allowed is near, else nothing."""
+    near = difflib.get_close_matches(name, list(allowed), n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def one_line(error: BaseException) -> str:

@@ -37,6 +37,8 @@ __all__ = [
 SPEECH_HZ = 16_000
 """The rate that what listens to speech is made for."""
 
+_GRID_ROWS = 90  # squares of 8 px at 720p, and as large in relation to the picture at any size
+
 Plane = NDArray[np.uint8]
 Samples = NDArray[np.float32]
 ClockKind = Literal["capture_time", "sender_report", "arrival", "file"]
@@ -63,7 +65,7 @@ class Picture:
     :ivar full_range: luma is 0..255 (JPEG) rather than 16..235 (video).
     """
 
-    __slots__ = ("_histogram", "_rgb", "_y_half", "full_range", "u", "v", "y")
+    __slots__ = ("_grid", "_histogram", "_rgb", "_y_half", "full_range", "u", "v", "y")
 
     def __init__(self, y: Plane, u: Plane, v: Plane, *, full_range: bool = False) -> None:
         chroma = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
@@ -73,6 +75,7 @@ class Picture:
         self._rgb: NDArray[np.uint8] | None = None
         self._y_half: Plane | None = None
         self._histogram: NDArray[np.int64] | None = None
+        self._grid: Plane | None = None
 
     @property
     def width(self) -> int:
@@ -96,6 +99,15 @@ class Picture:
             size = ((self.width + 1) // 2, (self.height + 1) // 2)
             self._y_half = np.asarray(cv2.resize(self.y, size, interpolation=cv2.INTER_AREA), np.uint8)
         return self._y_half
+
+    @property
+    def grid(self) -> Plane:
+        """Mean luma of squares 1/90 of the height, one grid for all sizes; `(min(H, 90), W to scale) uint8`."""
+        if self._grid is None:
+            rows = min(_GRID_ROWS, self.height)
+            size = (max(1, round(rows * self.width / self.height)), rows)
+            self._grid = np.asarray(cv2.resize(self.y, size, interpolation=cv2.INTER_AREA), np.uint8)
+        return self._grid
 
     @property
     def histogram(self) -> NDArray[np.int64]:
@@ -134,7 +146,7 @@ class Sound:
     :ivar start_s: media time of the first sample.
     :ivar missing: `(first, count)` ranges of `samples` that never arrived; they hold zeros.
     :ivar samples_16k: the same sound at 16 kHz, `(M,) float32` mono, contiguous from frame to frame as well; it may
-        trail `samples` by up to 2 ms.
+        trail `samples` by up to 2 ms. Empty in a run in which no processor reads sound.
     :ivar start_16k_s: media time of the first sample of these.
     """
 

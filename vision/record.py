@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vision.frame import Frame
+from vision.result import Result
 
 __all__ = ["Measured", "Record"]
 
@@ -20,11 +21,13 @@ class Record:
 
     :ivar results: per processor its metrics by name, or `None` where it measured nothing.
     :ivar errors: per processor why it failed on this frame, one line.
+    :ivar outputs: per processor its result as it gave it, arrays included, or `None`; for sinks that write those.
     """
 
     frame: Frame
     results: Mapping[str, Measured | None]
     errors: Mapping[str, str] = field(default_factory=dict)
+    outputs: Mapping[str, Result | None] = field(default_factory=dict)
 
     def value(self, processor: str, metric: str) -> float | bool | None:
         """One metric's value, `None` where it was not measured."""

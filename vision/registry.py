@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from vision.connectors.base import Connector
-from vision.errors import ConfigError, one_line
+from vision.errors import ConfigError, did_you_mean, one_line
 from vision.processor import Processor
 from vision.result import Result
 from vision.sinks.base import Sink
 
-__all__ = ["Kind", "connector", "did_you_mean", "installed", "processor", "sink"]
+__all__ = ["Kind", "connector", "installed", "processor", "sink"]
 
 Kind = Literal["connectors", "processors", "sinks"]
 _SINGULAR: Mapping[Kind, str] = {"connectors": "connector", "processors": "processor", "sinks": "sink"}
@@ -50,12 +49,6 @@ def sink(use: str) -> type[Sink]:
     """The sink class of that name or `module:Class`; errors as `connector`."""
     found: type[Sink] = _checked("sinks", use, Sink)
     return found
-
-
-def did_you_mean(name: str, allowed: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` where one of the allowed is near, else nothing."""
-    near = difflib.get_close_matches(name, list(allowed), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def _checked(kind: Kind, use: str, base: type[Any]) -> Any:

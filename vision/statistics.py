@@ -18,20 +18,22 @@ _ACCURACY = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Count, moments, ends and percentiles of the values that were measured."""
+    """Count, moments, ends and percentiles of the values that were measured, and the last one of them."""
 
     count: int
     mean: float
     std: float
     min: float
     max: float
+    last: float
     percentiles: tuple[float, ...]
 
     def as_dict(self) -> dict[str, float]:
         """With the names of summary.json."""
         named = {f"p{p}": value for p, value in zip(PERCENTILES, self.percentiles, strict=True)}
         moments = {"mean": self.mean, "std": self.std, "min": self.min, "max": self.max}
-        return {"count": self.count, **{name: round(value, 6) for name, value in (moments | named).items()}}
+        values = moments | named | {"last": self.last}
+        return {"count": self.count, **{name: round(value, 6) for name, value in values.items()}}
 
 
 class Column:
@@ -42,13 +44,14 @@ class Column:
     def __init__(self) -> None:
         self._count = 0
         self._mean = self._m2 = 0.0
-        self._min, self._max = math.inf, -math.inf
+        self._min, self._max, self._last = math.inf, -math.inf, math.nan
         self._values = array("d")
         self._bins: Counter[int] = Counter()
 
     def add(self, value: float) -> None:
         """Take one finite value."""
         self._count += 1
+        self._last = value
         step = value - self._mean
         self._mean += step / self._count  # Welford: no cancellation in long runs
         self._m2 += step * (value - self._mean)
@@ -67,7 +70,7 @@ class Column:
             return None
         std = math.sqrt(self._m2 / self._count)
         percentiles = tuple(self._percentile(p) for p in PERCENTILES)
-        return Distribution(self._count, self._mean, std, self._min, self._max, percentiles)
+        return Distribution(self._count, self._mean, std, self._min, self._max, self._last, percentiles)
 
     def _percentile(self, percent: float) -> float:
         if not self._bins:

@@ -195,7 +195,7 @@ def _worker(step: Step) -> Worker:
 def _record(frame: Frame, outcomes: dict[str, _Outcome]) -> Record:
     results = {name: outcome.measured for name, outcome in outcomes.items()}
     errors = {name: outcome.error for name, outcome in outcomes.items() if outcome.error is not None}
-    return Record(frame, results, errors)
+    return Record(frame, results, errors, {name: outcome.result for name, outcome in outcomes.items()})
 
 
 def _reason(error: Exception) -> str:

@@ -13,9 +13,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from vision.errors import ConfigError
+from vision.errors import ConfigError, did_you_mean
 from vision.redaction import is_secret
-from vision.registry import did_you_mean
 
 __all__ = ["Document", "Location", "PathKeys", "path_text", "read"]
 

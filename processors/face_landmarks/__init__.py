@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import vision
+from processors.face_landmarks.engine import Confidences, Engine, Found
 from processors.face_landmarks.files import MODELS
-from processors.face_landmarks.landmarker import Confidences, Landmarker
-from processors.face_landmarks.measure import NO_FACE, FaceLandmarks, measure
+from processors.face_landmarks.measure import FaceLandmarks, measure
 from vision import Frame, Processor, StreamInfo, models
 
 __all__ = ["FaceLandmarks", "FaceLandmarksOptions", "FaceLandmarksProcessor"]
+
+_COUNT_EVERY_S = 0.5  # the detector costs as much as half of the landmarks, and faces do not come and go faster
 
 
 def _confidence(what: str) -> float:
@@ -30,10 +32,23 @@ class FaceLandmarksOptions(vision.Options):
         description="`attention`: less than half the time, with lips and eyes refined; "
         "`official`: the bundle that MediaPipe publishes.",
     )
+    engine: Literal["mediapipe", "litert"] = Field(
+        "mediapipe", description="What runs the model; `litert` (an extra) runs `model: official` only."
+    )
+    blendshapes: bool = Field(False, description="Find the 52 blendshapes as well; `model: official` only.")
     model_path: Path | None = Field(None, description="A bundle (.task) of your own, instead of `model`.")
     min_detection_confidence: float = _confidence("that a face was detected")
     min_presence_confidence: float = _confidence("that the points are those of a face")
     min_tracking_confidence: float = _confidence("that the face is still the one that was tracked")
+
+    @model_validator(mode="after")
+    def _model_can(self) -> Self:
+        if self.model == "attention" and self.model_path is None:
+            if self.blendshapes:
+                raise ValueError("`blendshapes: true` needs `model: official`; the attention mesh has none")
+            if self.engine == "litert":
+                raise ValueError("`engine: litert` needs `model: official`; the attention mesh is MediaPipe's only")
+        return self
 
 
 class FaceLandmarksProcessor(Processor[FaceLandmarks]):
@@ -44,7 +59,9 @@ class FaceLandmarksProcessor(Processor[FaceLandmarks]):
     # MediaPipe's calls wait for the interpreter lock; in a process of its own they wait for nobody
     placement: ClassVar[Literal["thread", "process"]] = "process"
 
-    _landmarker: Landmarker | None = None
+    _engine: Engine | None = None
+    _faces: int | None = None
+    _counted_s = 0.0
 
     @classmethod
     def models(cls, options: FaceLandmarksOptions) -> Sequence[models.ModelFile]:
@@ -55,34 +72,51 @@ class FaceLandmarksProcessor(Processor[FaceLandmarks]):
         """Load the model; fetches it where that has not been done yet."""
         (model,) = self.models(self.options) or (None,)
         self._model = models.ensure(model) if model else self._own_model()
-        self._landmarker = self._create()
+        self._engine = self._create()
 
     def process(self, frame: Frame) -> FaceLandmarks:
         """Find the face in the picture."""
-        assert self._landmarker is not None
+        assert self._engine is not None
         picture = frame.picture
-        points = self._landmarker.find(picture.rgb)
-        return NO_FACE if points is None else measure(points, picture.width, picture.height)
+        found = self._engine.find(picture)
+        faces = self._count(self._engine, frame, found)
+        return measure(found, picture.width, picture.height, faces)
 
     def reset(self, reason: str) -> None:
         """Forget the face: where it was and how it moved do not continue."""
         self.close()
-        self._landmarker = self._create()
+        self._engine = self._create()
 
     def close(self) -> None:
         """Free the model."""
-        if self._landmarker is not None:
-            self._landmarker.close()
-            self._landmarker = None
+        self._faces = None
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
 
-    def _create(self) -> Landmarker:
+    def _count(self, engine: Engine, frame: Frame, found: Found | None) -> int:
+        """How many faces there are; one that is tracked counts also where the detector would not find it."""
+        since_s = abs(frame.time_s - self._counted_s)
+        if self._faces is None or found is None or since_s >= _COUNT_EVERY_S:
+            self._faces, self._counted_s = engine.count(frame.picture), frame.time_s
+        return max(self._faces, int(found is not None))
+
+    def _create(self) -> Engine:
+        # in here, for what is not asked for need not be there
         options = self.options
         confidences = Confidences(
             detection=options.min_detection_confidence,
             presence=options.min_presence_confidence,
             tracking=options.min_tracking_confidence,
         )
-        return Landmarker(self._model, confidences)
+        if options.engine == "litert":
+            from processors.face_landmarks.litert import LiteRtEngine
+
+            return LiteRtEngine(self._model, confidences, blendshapes=options.blendshapes)
+        from processors.face_landmarks.landmarker import Landmarker
+
+        tells_presence = options.model == "attention" and options.model_path is None
+        return Landmarker(self._model, confidences, tells_presence=tells_presence, blendshapes=options.blendshapes)
 
     def _own_model(self) -> Path:
         path: Path = self.options.model_path

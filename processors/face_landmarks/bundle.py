@@ -6,6 +6,9 @@ RESHAPE, CONCATENATION and GATHER, appended to the model, make the one from the 
 point replace those of the mesh; an iris takes its z from one point of the upper lid (the original averages
 sixteen).
 
+FaceLandmarker compares the presence with a limit and keeps it to itself. The depths of two points of an iris, which are
+that of its middle once more, carry it out: one is the logit, the other 1, and MediaPipe scales both alike.
+
 FaceLandmarker also wants to know how to scale pixels, from metadata that the earlier models lack.
 """
 
@@ -28,10 +31,24 @@ from processors.face_landmarks.mesh import (
     REFINED_LIPS,
 )
 
-__all__ = ["DETECTOR", "MESH", "build_bundle", "landmark_index"]
+__all__ = [
+    "DETECTOR",
+    "DETECTOR_FILE",
+    "MESH",
+    "MIDDLE_OF_IRIS",
+    "PRESENCE_POINT",
+    "UNIT_POINT",
+    "build_bundle",
+    "landmark_index",
+]
 
 DETECTOR = "mediapipe/modules/face_detection/face_detection_short_range.tflite"
 MESH = "mediapipe/modules/face_landmark/face_landmark_with_attention.tflite"
+DETECTOR_FILE = "face_detector.tflite"
+"""The detector's name in a bundle."""
+
+MIDDLE_OF_IRIS, PRESENCE_POINT, UNIT_POINT = 473, 476, 477
+"""Points of the left iris: the depth of the middle one is kept, those of the others are the presence logit, and 1."""
 
 # number of floats in each output that holds points: mesh, lips, two eyes, two irises
 _OUTPUT_SIZES = (3 * 468, 2 * 80, 2 * 71, 2 * 71, 2 * 5, 2 * 5)
@@ -53,12 +70,12 @@ def build_bundle(members: Mapping[str, bytes], target: Path) -> None:
     mesh = _Model(members[MESH])
     _join_outputs(mesh)
     mesh.set_normalisation(mean=0.0, std=255.0)
-    files = {"face_detector.tflite": detector.pack(), "face_landmarks_detector.tflite": mesh.pack()}
+    files = {DETECTOR_FILE: detector.pack(), "face_landmarks_detector.tflite": mesh.pack()}
     target.write_bytes(_aligned_zip(files))
 
 
 def landmark_index() -> NDArray[np.int32]:
-    """Where the x, y, z of each point are among the outputs laid end to end; `(478, 3)`."""
+    """Where the x, y, z of each point are among the outputs laid end to end, presence and a 1 last; `(478, 3)`."""
     offsets = np.cumsum((0, *_OUTPUT_SIZES))
     index = np.arange(3 * POINTS, dtype=np.int32).reshape(POINTS, 3)
     for output, points in _REFINED:
@@ -66,6 +83,7 @@ def landmark_index() -> NDArray[np.int32]:
     for output, first, lid in _IRISES:
         index[first : first + 5, :2] = _pairs(offsets[output], 5)
         index[first : first + 5, 2] = 3 * lid + 2
+    index[[PRESENCE_POINT, UNIT_POINT], 2] = offsets[-1], offsets[-1] + 1
     return index
 
 
@@ -75,8 +93,9 @@ def _pairs(offset: int, count: int) -> NDArray[np.int32]:
 
 def _join_outputs(model: _Model) -> None:
     *outputs, presence = model.outputs
-    flat = [model.reshape(output, size) for output, size in zip(outputs, _OUTPUT_SIZES, strict=True)]
-    joined = model.concatenate(flat, sum(_OUTPUT_SIZES))
+    sizes = (*_OUTPUT_SIZES, 1)
+    flat = [model.reshape(output, size) for output, size in zip([*outputs, presence], sizes, strict=True)]
+    joined = model.concatenate([*flat, model.constant(np.ones(1, np.float32))], sum(sizes) + 1)
     model.outputs = [model.gather(joined, landmark_index().reshape(-1)), presence]
 
 
@@ -106,7 +125,7 @@ class _Model:
         """Append RESHAPE to one dimension; the number of the new tensor."""
         options = self._tflite.ReshapeOptionsT()
         options.newShape = [size]
-        shape = self._constant(np.array([size], np.int32))
+        shape = self.constant(np.array([size], np.int32))
         return self._operator("Reshape", options, [tensor, shape], size)
 
     def concatenate(self, tensors: list[int], size: int) -> int:
@@ -115,7 +134,13 @@ class _Model:
 
     def gather(self, tensor: int, index: NDArray[np.int32]) -> int:
         """Append GATHER; the number of the new tensor."""
-        return self._operator("Gather", self._tflite.GatherOptionsT(), [tensor, self._constant(index)], index.size)
+        return self._operator("Gather", self._tflite.GatherOptionsT(), [tensor, self.constant(index)], index.size)
+
+    def constant(self, values: NDArray[np.int32] | NDArray[np.float32]) -> int:
+        """Add a tensor that holds these `(N,)`; its number."""
+        types = self._tflite.TensorType
+        kind = types.FLOAT32 if values.dtype == np.float32 else types.INT32
+        return self._tensor("constant", values.size, kind, values.tobytes())
 
     def set_normalisation(self, *, mean: float, std: float) -> None:
         """Say in the metadata that the model wants `(pixel - mean) / std` of RGB."""
@@ -166,9 +191,6 @@ class _Model:
         code.version = 1
         codes.append(code)
         return len(codes) - 1
-
-    def _constant(self, values: NDArray[np.int32]) -> int:
-        return self._tensor("constant", values.size, self._tflite.TensorType.INT32, values.tobytes())
 
     def _tensor(self, name: str, size: int, kind: int, data: bytes | None) -> int:
         tensor = self._tflite.TensorT()

@@ -37,7 +37,7 @@ _WHEELS = (
 
 ATTENTION = models.ModelFile(
     name="face_landmarks/attention",
-    file_name="face_landmarks_attention.task",
+    file_name="face_landmarks_attention_2.task",
     license="Apache-2.0",
     origin="the official mediapipe 0.10.21 wheel, by pip; its attention mesh is repackaged on this machine",
     sha256=None,

@@ -1,22 +1,25 @@
-"""MediaPipe's FaceLandmarker with one face, without its noise and its usage reports."""
+"""MediaPipe's FaceLandmarker with one face, without its smoothing, its noise and its usage reports."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from processors.face_landmarks.bundle import DETECTOR_FILE, MIDDLE_OF_IRIS, PRESENCE_POINT, UNIT_POINT
+from processors.face_landmarks.engine import Confidences, Found
 from processors.face_landmarks.telemetry import offline
-from vision import ModelError
+from vision import ModelError, Picture
 
-__all__ = ["Confidences", "Landmarker"]
+__all__ = ["Landmarker"]
 
 # In VIDEO mode with one face, MediaPipe smooths the points over time (One-Euro filter, Casiez et al. 2012), which
 # costs a talking mouth half a picture of delay and a fifth of its motion. The filter's weight on the past,
@@ -25,44 +28,67 @@ __all__ = ["Confidences", "Landmarker"]
 _STEP_MS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Confidences:
-    """Below these, 0..1, a face is not one that was detected, is present, or is still tracked."""
-
-    detection: float
-    presence: float
-    tracking: float
-
-
 class Landmarker:
-    """Finds and tracks one face in the pictures of a stream."""
+    """MediaPipe as an engine: the landmarker, and the bundle's detector by itself to count faces with.
 
-    def __init__(self, model: Path, confidences: Confidences) -> None:
+    :param tells_presence: the bundle was made by `bundle`, which puts the model's presence where depths were.
+    """
+
+    def __init__(
+        self, model: Path, confidences: Confidences, *, tells_presence: bool = False, blendshapes: bool = False
+    ) -> None:
+        self._tells_presence = tells_presence
         with _quiet():
             try:
-                self._media_pipe, self._task = offline(lambda: _create(model, confidences))
+                made = offline(lambda: _create(model, confidences, blendshapes))
             except OSError as error:  # of the dynamic linker
                 missing = f"MediaPipe cannot be loaded: {error}"
                 raise ModelError(f"{missing}; on Debian: apt-get install libegl1 libgles2") from error
+            except (RuntimeError, ValueError) as error:
+                raise ModelError(f"face_landmarks: MediaPipe cannot use {model}: {error}") from error
+        self._media_pipe, self._task, self._detector = made
         self._last_ms = 0
 
-    def find(self, rgb: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """The points of the face, `(478, 3)` x over width, y over height, z over width; `None` without one.
-
-        :param rgb: `(H, W, 3) uint8` RGB, the picture after the one of the call before.
-        """
+    def find(self, picture: Picture) -> Found | None:
+        """The face in the picture after the one of the call before."""
         self._last_ms += _STEP_MS
-        image = self._media_pipe.Image(self._media_pipe.ImageFormat.SRGB, np.ascontiguousarray(rgb))
-        faces = self._task.detect_for_video(image, self._last_ms).face_landmarks
-        return np.array([(p.x, p.y, p.z) for p in faces[0]], np.float32) if faces else None
+        result = self._task.detect_for_video(self._image(picture), self._last_ms)
+        if not result.face_landmarks:
+            return None
+        points = np.array([(p.x, p.y, p.z) for p in result.face_landmarks[0]], np.float32)
+        confidence = _take_presence(points) if self._tells_presence else None
+        shapes = result.face_blendshapes
+        scores = np.array([shape.score for shape in shapes[0]], np.float32) if shapes else None
+        return Found(points, confidence, scores)
+
+    def count(self, picture: Picture) -> int:
+        """How many faces the detector sees."""
+        image = self._image(picture)
+        with _quiet():  # it complains of how its own memory happens to lie
+            return len(self._detector.detect(image).detections)
 
     def close(self) -> None:
         """Give the memory back."""
         with _quiet():
             self._task.close()
+            self._detector.close()
+
+    def _image(self, picture: Picture) -> Any:
+        return self._media_pipe.Image(self._media_pipe.ImageFormat.SRGB, np.ascontiguousarray(picture.rgb))
 
 
-def _create(model: Path, confidences: Confidences) -> tuple[Any, Any]:
+def _take_presence(points: NDArray[np.float32]) -> float:
+    """The probability that these are points of a face; the depths that held it become those of their irises.
+
+    MediaPipe scales all depths alike: the logit lies in one of them, and in another what was 1 before.
+    """
+    logit = float(points[PRESENCE_POINT, 2] / points[UNIT_POINT, 2])
+    for point in (PRESENCE_POINT, UNIT_POINT):
+        points[point, 2] = points[MIDDLE_OF_IRIS, 2]
+    return 1 / (1 + math.exp(-logit))
+
+
+def _create(model: Path, confidences: Confidences, blendshapes: bool) -> tuple[Any, Any, Any]:
     # in here, since it takes a second
     import mediapipe
     from mediapipe.tasks.python import BaseOptions, vision
@@ -74,8 +100,15 @@ def _create(model: Path, confidences: Confidences) -> tuple[Any, Any]:
         min_face_detection_confidence=confidences.detection,
         min_face_presence_confidence=confidences.presence,
         min_tracking_confidence=confidences.tracking,
+        output_face_blendshapes=blendshapes,
     )
-    return mediapipe, vision.FaceLandmarker.create_from_options(options)
+    with zipfile.ZipFile(model) as bundle:
+        detector = bundle.read(DETECTOR_FILE)
+    counting = vision.FaceDetectorOptions(
+        base_options=BaseOptions(model_asset_buffer=detector), min_detection_confidence=confidences.detection
+    )
+    landmarker = vision.FaceLandmarker.create_from_options(options)
+    return mediapipe, landmarker, vision.FaceDetector.create_from_options(counting)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from processors.face_landmarks.engine import Found
 from processors.face_landmarks.mesh import (
     EYE_CORNERS_OUTER,
     INNER_LIP_LOWER,
@@ -15,11 +16,13 @@ from processors.face_landmarks.mesh import (
     POINTS,
     RIGHT_EYE,
 )
+from processors.face_landmarks.pose import pose_matrix
 from vision import IncidentRule, Result, array, metric
 
-__all__ = ["NO_FACE", "FaceLandmarks", "measure"]
+__all__ = ["FaceLandmarks", "measure"]
 
 Points = NDArray[np.float32]
+Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,26 @@ class FaceLandmarks(Result):
         unit="bool",
         good="true",
         incident=IncidentRule("face_absent", when=False, min_s=0.2, severity="error"),
+    )
+    faces: int | None = metric(
+        "Number of faces: counted by the detector twice a second and while none is tracked, kept in between",
+        unit="1",
+        range=(0, None),
+        default=None,
+    )
+    several_faces: bool | None = metric(
+        "More than one face",
+        unit="bool",
+        good="false",
+        incident=IncidentRule("several_faces", when=True, min_s=1.0),  # seen in two counts and more
+        default=None,
+    )
+    confidence: float | None = metric(
+        "How sure the model is that its points are those of a face; `model: official` gives it with litert only",
+        unit="1",
+        range=(0, 1),
+        good="high",
+        default=None,
     )
     box_x_px: float | None = metric("Left edge of the box around all points", unit="px", default=None)
     box_y_px: float | None = metric("Top edge of the box around all points", unit="px", default=None)
@@ -78,24 +101,40 @@ class FaceLandmarks(Result):
         shape=(POINTS, 3),
         default=None,
     )
+    pose_matrix: Matrix | None = array(
+        "The canonical face (cm, x right, y up, z towards the camera) in the camera's space: rotation, scale and place",
+        unit="1",
+        shape=(4, 4),
+        default=None,
+    )
+    blendshapes: Points | None = array(
+        "How much of each of MediaPipe's 52 expressions (`BLENDSHAPES`), 0 to 1; `model: official` only",
+        unit="1",
+        shape=(52,),
+        default=None,
+    )
 
 
-NO_FACE = FaceLandmarks(face_present=False)
-
-
-def measure(points_norm: Points, width: int, height: int) -> FaceLandmarks:
+def measure(found: Found | None, width: int, height: int, faces: int | None = None) -> FaceLandmarks:
     """All figures of a face from its points.
 
-    :param points_norm: `(478, 3) float32`, x and y in 0..1 of the picture.
+    :param found: the face; `None` where there is none.
     :param width: of the picture in px.
     :param height: of the picture in px.
+    :param faces: how many there are, where that was counted.
     """
-    points_px = points_norm[:, :2] * np.array((width, height), np.float32)
+    several = None if faces is None else faces > 1
+    if found is None:
+        return FaceLandmarks(face_present=False, faces=faces, several_faces=several)
+    points_px = found.points_norm[:, :2] * np.array((width, height), np.float32)
     low, high = points_px.min(axis=0), points_px.max(axis=0)
     inter_ocular_px = _distance(points_px, *EYE_CORNERS_OUTER)
     left, right = _eye_aspect_ratio(points_px[list(LEFT_EYE)]), _eye_aspect_ratio(points_px[list(RIGHT_EYE)])
     return FaceLandmarks(
         face_present=True,
+        faces=faces,
+        several_faces=several,
+        confidence=found.confidence,
         box_x_px=float(low[0]),
         box_y_px=float(low[1]),
         box_width_px=float(high[0] - low[0]),
@@ -106,7 +145,9 @@ def measure(points_norm: Points, width: int, height: int) -> FaceLandmarks:
         eye_openness_right=right,
         eye_openness=None if left is None or right is None else (left + right) / 2,
         points_px=points_px,
-        points_norm=points_norm,
+        points_norm=found.points_norm,
+        pose_matrix=pose_matrix(found.points_norm, width, height),
+        blendshapes=found.blendshapes,
     )
 
 

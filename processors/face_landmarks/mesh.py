@@ -7,15 +7,21 @@ first). "Left" and "right" are the subject's own, as in MediaPipe's connection t
 from __future__ import annotations
 
 __all__ = [
+    "BLENDSHAPE_POINTS",
     "EYE_CORNERS_OUTER",
     "INNER_LIP_LOWER",
     "INNER_LIP_UPPER",
+    "LEFT_BROW",
     "LEFT_EYE",
+    "LEFT_EYE_RING",
+    "LIPS",
     "POINTS",
     "REFINED_EYE_OF_IMAGE_LEFT",
     "REFINED_EYE_OF_IMAGE_RIGHT",
     "REFINED_LIPS",
+    "RIGHT_BROW",
     "RIGHT_EYE",
+    "RIGHT_EYE_RING",
 ]
 
 POINTS = 478
@@ -29,6 +35,12 @@ LEFT_EYE = (362, 385, 387, 263, 373, 380)
 # the pairs of THEval (2026), mouth opening
 INNER_LIP_UPPER = (191, 80, 81, 82, 13, 312, 311, 310)
 INNER_LIP_LOWER = (95, 88, 178, 87, 14, 317, 402, 318)
+
+# the brows and eyes of THEval (2026), of which it takes the centres
+LEFT_BROW = (276, 282, 283, 285, 293, 295, 296, 300, 334, 336)
+RIGHT_BROW = (46, 52, 53, 55, 63, 65, 66, 70, 105, 107)
+LEFT_EYE_RING = (249, 263, 362, 373, 374, 380, 381, 382, 384, 385, 386, 387, 388, 390, 398, 466)
+RIGHT_EYE_RING = (7, 33, 133, 144, 145, 153, 154, 155, 157, 158, 159, 160, 161, 163, 173, 246)
 
 # Points that the attention mesh refines, in the order of its outputs:
 # mediapipe/modules/face_landmark/tensors_to_face_landmarks_with_attention.pbtxt
@@ -53,4 +65,17 @@ REFINED_EYE_OF_IMAGE_RIGHT = (
     265, 353, 276, 283, 282, 295, 372, 340, 346, 347, 348, 349, 350, 357, 465,
     383, 300, 293, 334, 296, 336, 285, 417,
 )
+
+# the points that the blendshapes are made of: mediapipe/tasks/cc/vision/face_landmarker/face_blendshapes_graph.cc
+BLENDSHAPE_POINTS = (
+    0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80,
+    81, 82, 84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153,
+    154, 155, 157, 158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249, 251,
+    263, 267, 269, 270, 276, 282, 283, 284, 285, 288, 291, 293, 295, 296, 297, 300, 308, 310, 311, 312, 314, 317, 318,
+    321, 323, 324, 332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385, 386,
+    387, 388, 389, 390, 397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473, 474, 475, 476, 477,
+)
 # fmt: on
+
+# the 40 points of both rims: FACEMESH_LIPS of mediapipe 0.10.21, mediapipe/python/solutions/face_mesh_connections.py
+LIPS = REFINED_LIPS[:40]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -16,9 +17,12 @@ import pytest
 from pydantic import ValidationError
 
 from processors.face_landmarks import FaceLandmarks, FaceLandmarksProcessor
-from processors.face_landmarks.bundle import landmark_index
+from processors.face_landmarks.blendshapes import BLENDSHAPES
+from processors.face_landmarks.bundle import PRESENCE_POINT, UNIT_POINT, landmark_index
+from processors.face_landmarks.engine import Found
 from processors.face_landmarks.measure import measure
 from processors.face_landmarks.mesh import LEFT_EYE, RIGHT_EYE
+from tests.processors.conftest import Image, frame_of
 from vision import Frame, ModelError, StreamInfo, metrics_of
 
 if TYPE_CHECKING:
@@ -106,7 +110,7 @@ def test_figures_are_those_of_the_definitions() -> None:
         0,
         0.1,
     )
-    result = measure(points, 200, 100)
+    result = measure(Found(points), 200, 100)
     assert result.inter_ocular_px == pytest.approx(100)
     assert result.mouth_opening == pytest.approx(10 / 100)
     assert result.eye_openness_left == result.eye_openness_right == pytest.approx((20 + 20) / (2 * 40))
@@ -118,7 +122,7 @@ def test_no_face_is_not_measured(processor: FaceLandmarksProcessor, head: DrawnH
     grey = type(blank)(np.full_like(blank.y, 120), np.full_like(blank.u, 128), np.full_like(blank.v, 128))
     frame = head.frame(0.0)
     empty = type(frame)(0, 0.0, 0.0, frame.clock, maybe_picture=grey)
-    assert processor.process(empty) == FaceLandmarks(face_present=False)
+    assert processor.process(empty) == FaceLandmarks(face_present=False, faces=0, several_faces=False)
     assert processor.process(head.frame(0.1)).face_present
 
 
@@ -138,6 +142,66 @@ def test_reset_forgets_the_face(processor: FaceLandmarksProcessor, head: DrawnHe
     assert first.points_px is not None
     assert again.points_px is not None
     assert np.array_equal(first.points_px, again.points_px)
+
+
+def test_confidence_falls_as_the_face_fades(processor: FaceLandmarksProcessor, head: DrawnHead) -> None:
+    """Near 1 on a face; less where it dissolves into grey; the points of the irises have depths all the same."""
+    picture = head.frame(0.0).picture
+    confidences = []
+    for share in (1.0, 0.3, 0.15, 0.08):
+        faded = np.rint(128 + share * (picture.y.astype(float) - 128)).astype(np.uint8)
+        frame = dataclasses.replace(head.frame(0.0), maybe_picture=type(picture)(faded, picture.u, picture.v))
+        result = processor.process(frame)
+        if result.confidence is not None:
+            confidences.append(result.confidence)
+            assert result.points_norm is not None
+            assert np.ptp(result.points_norm[473:478, 2]) < 1e-6
+    assert confidences[0] > 0.99
+    assert len(confidences) >= 2
+    assert confidences[-1] < confidences[0]
+
+
+def test_faces_are_counted(processor: FaceLandmarksProcessor, head: DrawnHead) -> None:
+    """One, then a second one beside it for two seconds: counted within half a second, and forgotten as fast."""
+    both = _side_by_side(head)
+    assert not processor.process(head.frame(0.0, dx=-300)).several_faces
+    counted = []
+    for index in range(90):
+        image = both if 30 <= index < 60 else head.image(dx=-300)
+        counted.append(processor.process(frame_of(image, index / 30)).faces)
+    assert set(counted[:30]) == {1}
+    assert set(counted[45:60]) == {2}
+    assert set(counted[75:]) == {1}
+
+
+def _side_by_side(head: DrawnHead) -> Image:
+    image = head.image(dx=-300)
+    other, half = head.image(dx=300), head.width // 2
+    image[: head.height, half:] = other[: head.height, half:]
+    chroma, others = (each[head.height :].reshape(2, -1, half) for each in (image, other))
+    chroma[:, :, half // 2 :] = others[:, :, half // 2 :]
+    return image
+
+
+@pytest.mark.slow
+def test_blendshapes(official_model: Path, head: DrawnHead) -> None:
+    """The official model has all 52, named: an open mouth shows in `jawOpen`, shut eyes in both `eyeBlink`."""
+    from mediapipe.tasks.python.vision.face_landmarker import Blendshapes
+
+    theirs = [shape.name.replace("_", "").lower() for shape in sorted(Blendshapes, key=int)]
+    assert [name.replace("_", "").lower() for name in BLENDSHAPES] == theirs
+    with running(model_path=official_model, blendshapes=True) as processor:
+        calm = processor.process(head.frame(0.0)).blendshapes
+        wide = processor.process(head.frame(0.1, mouth=1.0)).blendshapes
+        shut = processor.process(head.frame(0.2, blink=1.0)).blendshapes
+    assert calm is not None
+    assert wide is not None
+    assert shut is not None
+    assert len(calm) == len(BLENDSHAPES) == 52
+    jaw = BLENDSHAPES.index("jawOpen")
+    assert wide[jaw] > calm[jaw] + 0.1
+    for name in ("eyeBlinkLeft", "eyeBlinkRight"):
+        assert shut[BLENDSHAPES.index(name)] > calm[BLENDSHAPES.index(name)] + 0.1
 
 
 @pytest.mark.slow
@@ -177,9 +241,18 @@ def test_close_without_setup() -> None:
     FaceLandmarksProcessor().close()
 
 
-@pytest.mark.parametrize("options", [{"model": "best"}, {"min_tracking_confidence": 1.5}, {"modle": "attention"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"model": "best"},
+        {"min_tracking_confidence": 1.5},
+        {"modle": "attention"},
+        {"blendshapes": True},
+        {"engine": "litert"},
+    ],
+)
 def test_options_are_checked(options: dict[str, Any]) -> None:
-    """Unknown models, confidences outside 0..1 and unknown options are refused."""
+    """Unknown models, confidences outside 0..1, unknown options, and what a model cannot do are refused."""
     with pytest.raises(ValidationError):
         FaceLandmarksProcessor.Options(**options)
 
@@ -205,7 +278,9 @@ def test_index_of_the_joined_outputs() -> None:
     """Each point takes its coordinates from its own place: x before y, refined points from the refining outputs."""
     index = landmark_index()
     assert index.shape == (478, 3)
-    assert index.max() < 1404 + 160 + 2 * 142 + 2 * 10
+    floats = 1404 + 160 + 2 * 142 + 2 * 10
+    assert index[[PRESENCE_POINT, UNIT_POINT], 2].tolist() == [floats, floats + 1]
+    assert np.delete(index, [PRESENCE_POINT, UNIT_POINT], axis=0).max() < floats
     assert (index[:, 1] == index[:, 0] + 1).all()
     assert index[1].tolist() == [3, 4, 5]
     assert index[61].tolist() == [1404, 1405, 3 * 61 + 2]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from vision.processor import Options
 from vision.record import Record
+from vision.result import MetricInfo
 
 __all__ = ["Sink"]
 
@@ -24,6 +26,14 @@ class Sink(ABC):
     def __init__(self, options: Any, folder: Path) -> None:
         self.options: Any = options
         self.folder = folder
+
+    @classmethod  # noqa: B027
+    def check(cls, options: Any, fields: Mapping[str, tuple[MetricInfo, ...]]) -> None:
+        """Look at what the run will measure, before it starts.
+
+        :param fields: those of each processor's result, by its name.
+        :raises ValueError: when the options ask for what is not there.
+        """
 
     def open(self) -> None:  # noqa: B027 - many sinks need none
         """Called once before the first record."""
