@@ -14,6 +14,7 @@ from vision.clock import Relation
 from vision.frame import ClockQuality, Frame
 from vision.testing import make_picture
 
+
 def _quality() -> ClockQuality:
     return ClockQuality("file", 0.0)
 

@@ -116,7 +116,8 @@ def test_small_movements_add_up() -> None:
     for number in range(100):
         aligner.push_sound(number / 50, np.zeros(320, np.float32), 16_000)
         aligner.push_picture(TimedPicture(number / 50, number / 50, make_picture()))
-        frames = aligner.poll(number / 50, lambda: ClockQuality("sender_report", 1.0), Relation(shift_s=0.0004 * number))
+        relation = Relation(shift_s=0.0004 * number)
+        frames = aligner.poll(number / 50, lambda: ClockQuality("sender_report", 1.0), relation)
         told += [frame.clock_step.ms for frame in frames if frame.clock_step is not None]
     assert all(1.0 <= ms < 1.5 for ms in told)
     assert sum(told) == pytest.approx(0.4 * 99, abs=1)
