@@ -74,16 +74,8 @@ class LiteRtEngine:
     """One face by LiteRT: the detector finds it, then it is tracked from picture to picture by its own points."""
 
     def __init__(self, model: Path, confidences: Confidences, *, blendshapes: bool = False) -> None:
-        interpreter = _interpreter()
-        with zipfile.ZipFile(model) as bundle:
-            wanted = [DETECTOR_FILE, _MESH_FILE, *([_BLENDSHAPES_FILE] if blendshapes else [])]
-            if missing := sorted(set(wanted) - set(bundle.namelist())):
-                raise ModelError(f"face_landmarks: {model} has no {missing[0]}")
-            try:
-                networks = [_Network(interpreter, bundle.read(name)) for name in wanted]
-            except (RuntimeError, ValueError) as error:  # operators of MediaPipe's own, as the attention mesh has them
-                raise ModelError(f"face_landmarks: litert cannot run {model}; engine: mediapipe may") from error
-        self._detector, self._mesh, *rest = networks
+        wanted = [DETECTOR_FILE, _MESH_FILE, *([_BLENDSHAPES_FILE] if blendshapes else [])]
+        self._detector, self._mesh, *rest = _networks(model, wanted)
         self._blendshapes = rest[0] if rest else None
         self._confidences = confidences
         self._region: _Region | None = None
@@ -136,6 +128,23 @@ class LiteRtEngine:
         faces = corners.astype(np.float32) * side
         faces += np.array((picture.width - side, picture.height - side), np.float32) / 2
         return _merged(faces, scores[sure].astype(np.float32))
+
+
+def _networks(model: Path, wanted: list[str]) -> list[_Network]:
+    """The models of a bundle, ready to be called."""
+    interpreter = _interpreter()
+    try:
+        with zipfile.ZipFile(model) as bundle:
+            if missing := sorted(set(wanted) - set(bundle.namelist())):
+                raise ModelError(f"face_landmarks: {model} has no {missing[0]}")
+            return [_Network(interpreter, bundle.read(name)) for name in wanted]
+    except zipfile.BadZipFile as error:
+        raise ModelError(f"face_landmarks: {model} is not a bundle (.task)") from error
+    except (RuntimeError, ValueError) as error:
+        if "custom op" in str(error):
+            own = "it has operators of MediaPipe's own; use engine: mediapipe"
+            raise ModelError(f"face_landmarks: litert cannot run {model}: {own}") from error
+        raise ModelError(f"face_landmarks: litert cannot run {model}: {str(error).splitlines()[0]}") from error
 
 
 def _interpreter() -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from processors.face_landmarks import FaceLandmarksProcessor
+from processors.face_landmarks.bundle import DETECTOR_FILE
 from processors.face_landmarks.engine import Confidences, Engine, Found
 from processors.face_landmarks.landmarker import Landmarker
 from tests.processors.conftest import frame_of
@@ -118,8 +120,28 @@ def test_the_processor_with_this_engine(engine: LiteRtEngine, official_model: Pa
 
 def test_what_it_cannot_run(engine: LiteRtEngine, attention_model: Path) -> None:
     """The attention mesh has operators of MediaPipe's own: one line that says so."""
-    with pytest.raises(ModelError, match=r"litert cannot run .*; engine: mediapipe may$"):
+    with pytest.raises(ModelError, match=r"^face_landmarks: litert cannot run .*operators of MediaPipe's own"):
         type(engine)(attention_model, HALF)
+
+
+def test_files_that_are_no_bundles(engine: LiteRtEngine, tmp_path: Path) -> None:
+    """A file that is no zip, a bundle without a model, and one whose model is broken: one line that says which."""
+    text, empty, broken = (tmp_path / f"{name}.task" for name in ("text", "empty", "broken"))
+    text.write_text("not a bundle")
+    with zipfile.ZipFile(empty, "w"):
+        pass
+    with zipfile.ZipFile(broken, "w") as bundle:
+        for name in (DETECTOR_FILE, "face_landmarks_detector.tflite"):
+            bundle.writestr(name, "not a model")
+    wrong = {
+        text: r"text\.task is not a bundle",
+        empty: r"empty\.task has no \w+",
+        broken: r"litert cannot run .*broken\.task: .+",
+    }
+    for model, message in wrong.items():
+        with pytest.raises(ModelError, match=f"^face_landmarks: .*{message}") as error:
+            type(engine)(model, HALF)
+        assert "\n" not in str(error.value)
 
 
 def test_a_missing_extra_is_named(official_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
