@@ -44,7 +44,7 @@ class Landmarker:
             except OSError as error:  # of the dynamic linker
                 missing = f"MediaPipe cannot be loaded: {error}"
                 raise ModelError(f"{missing}; on Debian: apt-get install libegl1 libgles2") from error
-            except (RuntimeError, ValueError) as error:
+            except (RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 raise ModelError(f"face_landmarks: MediaPipe cannot use {model}: {error}") from error
         self._media_pipe, self._task, self._detector = made
         self._last_ms = 0

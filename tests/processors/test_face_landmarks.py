@@ -236,6 +236,13 @@ def test_an_own_model_must_exist(tmp_path: Path) -> None:
         pass
 
 
+def test_an_own_model_must_be_a_bundle(tmp_path: Path) -> None:
+    """A file that is no bundle is an error of one line that names it."""
+    (tmp_path / "own.task").write_bytes(b"this is no bundle")
+    with pytest.raises(ModelError, match=r"^face_landmarks: MediaPipe cannot use .*own\.task"):
+        FaceLandmarksProcessor(FaceLandmarksProcessor.Options(model_path=tmp_path / "own.task")).setup(INFO)
+
+
 def test_close_without_setup() -> None:
     """A processor that was never set up can be closed."""
     FaceLandmarksProcessor().close()
