@@ -16,7 +16,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from aiortc.rtp import RtcpSrPacket
@@ -29,7 +29,7 @@ from vision.frame import Sound
 from vision.intake import DecodedPicture, DecodedSound, Intake
 from vision.sender_clock import SenderClock
 
-__all__ = ["Arrival", "Recording", "Relation", "TrackReport", "recorded"]
+__all__ = ["Arrival", "Followed", "Recording", "Relation", "TrackReport", "recorded"]
 
 _RATES_HZ: dict[Track, int] = {"picture": 90_000, "sound": 48_000}
 _WRAP = 1 << 32
@@ -113,17 +113,24 @@ def _is_alone(before: TrackReport, report: TrackReport, after: TrackReport) -> b
     return agree and min(abs(report.offset_s - other.offset_s) for other in (before, after)) > _AGREE_S
 
 
+class Followed(NamedTuple):
+    """What a clock made of a report that came at `arrival_s`: the skew as `Recording.skew_s`, and its stated error."""
+
+    arrival_s: float
+    skew_s: float
+    error_ms: float
+
+
 class Recording:
     """All reports and units of a run, in the order they came.
 
     :ivar units: what the receivers handed in.
-    :ivar followed: after each report on the sound, when it came, and what the run's clock made of it: as `skew_s`,
-        seconds.
+    :ivar followed: after each report on the sound, when it came, and what the run's clock made of it.
     """
 
     def __init__(self) -> None:
         self.units: list[Arrival] = []
-        self.followed: list[tuple[float, float]] = []
+        self.followed: list[Followed] = []
         self._raw: list[_Raw] = []
         self._detector = OnsetDetector()
         self._beeps: list[Arrival] = []
@@ -134,7 +141,7 @@ class Recording:
         """Enter a report: its RTP timestamp in 32 bits, its NTP time in 64."""
         self._raw.append(_Raw(track, rtp_timestamp, ntp_timestamp, arrival_s, len(self.units)))
 
-    def replayed(self) -> list[tuple[float, float]]:
+    def replayed(self) -> list[Followed]:
         """As `followed`, of a clock that is told of the reports only, whatever else the sender says of its time."""
         clock, followed = SenderClock(), []
         reports = iter(raw for raw in self._raw)
@@ -147,7 +154,7 @@ class Recording:
                         resolved.track, resolved.track_s, resolved.sender_s, resolved.arrival_s, "sender_report"
                     )
                     if resolved.track == "sound" and (skew_s := _skew_by(clock)) is not None:
-                        followed.append((resolved.arrival_s, skew_s))
+                        followed.append(Followed(resolved.arrival_s, skew_s, clock.quality.error_ms or 0.0))
                 report = next(reports, None)
             clock.observe(unit.track, unit.track_s, unit.arrival_s)
             clock.ready(unit.arrival_s)
@@ -247,7 +254,7 @@ def recorded() -> Iterator[Recording]:
     ) -> None:
         relate(clock, track, track_s, sender_s, arrival_s, said_by)
         if said_by == "sender_report" and track == "sound" and (skew_s := _skew_by(clock)) is not None:
-            recording.followed.append((arrival_s, skew_s))
+            recording.followed.append(Followed(arrival_s, skew_s, clock.quality.error_ms or 0.0))
 
     with (
         patch.object(SenderClock, "relate", relate_and_note),
