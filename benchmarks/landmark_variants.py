@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -306,6 +307,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> int:
     """Carry one out; prints its cost as JSON, and `null` after `clips`."""
+    cv2.setNumThreads(1)  # as a run has it
     arguments = _arguments()
     cost: Cost | None = None
     if arguments.variant == "decode":

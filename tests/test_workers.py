@@ -71,6 +71,13 @@ def test_planes_with_wide_lines_cross_whole() -> None:
     assert found[0].mean_luma == wide[:, :64].mean()
 
 
+@pytest.mark.parametrize("placement", ["thread", "process"])
+def test_a_picture_that_is_kept_stays_as_it_is(placement: str) -> None:
+    """Also where pictures come through shared memory: later ones do not overwrite it."""
+    found = asyncio.run(_run(worker_for(troublesome.Keeping, _options(), placement, "c", 5), _frames(4)[1:]))
+    assert [result.mean_luma for result in found] == [10.0, 10.0, 10.0]
+
+
 def test_async_processors_are_awaited() -> None:
     """`async def process` runs in the loop."""
     found = asyncio.run(_run(worker_for(troublesome.AsyncCounting, _options(), "thread", "c", 5), _frames(3)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vision.connectors.base import Connector
-from vision.frame import Frame
+from vision.frame import Frame, Picture
 from vision.intake import DecodedPicture, DecodedSound, Intake
 from vision.processor import Options, Processor, Reads, StreamInfo
 from vision.record import Record
@@ -97,6 +97,17 @@ class Printing(Counting):
     def process(self, frame: Frame) -> Number | None:
         print("noise " * 100, flush=True)  # noqa: T201
         return super().process(frame)
+
+
+class Keeping(Counting):
+    """Keeps all pictures, and says how bright the first one is."""
+
+    def setup(self, info: StreamInfo) -> None:
+        self._pictures: list[Picture] = []
+
+    def process(self, frame: Frame) -> Number | None:
+        self._pictures.append(frame.picture)
+        return Number(frame.index, False, float(self._pictures[0].y.mean()))
 
 
 class AnythingOptions(CountOptions):

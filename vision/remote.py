@@ -2,7 +2,8 @@
 
 Both sides of a pipe are in this file: `RemoteProcessor` is the stand-in here, `main` runs in the child. Messages
 are pickles behind their length; pictures go through shared memory (a mapped file that has no name any more once
-both sides have it open).
+both sides have it open). A processor that keeps a picture beyond its call keeps the memory with it, and the next
+picture gets another.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 
 from vision.children import child_environment, python_command
@@ -190,12 +192,14 @@ class _Child:
             with self._watchdog.limit(timeout_s):
                 self._process.stdin.write(message)
                 self._process.stdin.flush()
-                ok, value = _receive(self._process.stdout)
+                ok, value, keeps_picture = _receive(self._process.stdout)
         except (EOFError, OSError, ValueError, pickle.PickleError) as error:
             self.end()
             raise RemoteError(
                 f"no answer in {timeout_s:g} s" if self._watchdog.has_bitten else self._obituary()
             ) from error
+        if keeps_picture:
+            self._memory = None
         if not ok:
             raise RemoteError(value)
         return value
@@ -283,6 +287,12 @@ class _Host:
         self._processor: Processor[Any] | None = None
         self._memory: mmap.mmap | None = None
         self._geometry: _Geometry | None = None
+        self._references = 0
+
+    @property
+    def keeps_picture(self) -> bool:
+        """Whether somebody still has the last picture, or a part of it."""
+        return self._memory is not None and sys.getrefcount(self._memory) > self._references
 
     def setup(self, argument: Any) -> None:
         path, (module, name, options), info = argument
@@ -297,15 +307,14 @@ class _Host:
         name, self._geometry = argument
         with Path(name).open("rb") as file:
             self._memory = mmap.mmap(file.fileno(), self._geometry.size, access=mmap.ACCESS_READ)
+        self._references = sys.getrefcount(self._memory)  # every array of it is one more
 
     def process(self, argument: tuple[Frame, bool, tuple[Any, ...]]) -> Any:
         frame, has_picture, needed = argument
         if has_picture:
             assert self._memory is not None
             assert self._geometry is not None
-            # copied, for a processor may keep a picture beyond its call, and the memory is used again
-            planes = (plane.copy() for plane in self._geometry.planes(self._memory))
-            picture = Picture(*planes, full_range=self._geometry.full_range)
+            picture = Picture(*self._geometry.planes(self._memory), full_range=self._geometry.full_range)
             frame = dataclasses.replace(frame, maybe_picture=picture)
         assert self._processor is not None
         return self._processor.process(frame, *needed)
@@ -329,6 +338,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+    cv2.setNumThreads(1)  # as in the process of the run
     host = _Host()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
@@ -337,7 +347,7 @@ def main() -> None:
                 answer = (True, getattr(host, kind)(argument))
             except BaseException as error:  # whatever the processor raises is the caller's to handle
                 answer = (False, one_line(error))
-            answers.write(_answered(answer))
+            answers.write(_answered(*answer, keeps_picture=host.keeps_picture))
             answers.flush()
 
 
@@ -348,8 +358,8 @@ def _leave_with(parent: int) -> None:
     os._exit(1)
 
 
-def _answered(answer: tuple[bool, Any]) -> bytes:
+def _answered(ok: bool, value: Any, *, keeps_picture: bool) -> bytes:
     try:
-        return _packed(answer)
+        return _packed((ok, value, keeps_picture))
     except Exception as error:  # a result may hold anything
-        return _packed((False, f"its result cannot be sent: {one_line(error)}"))
+        return _packed((False, f"its result cannot be sent: {one_line(error)}", keeps_picture))

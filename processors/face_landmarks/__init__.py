@@ -29,7 +29,7 @@ class FaceLandmarksOptions(vision.Options):
 
     model: Literal["attention", "official"] = Field(
         "attention",
-        description="`attention`: six tenths of the time, with lips and eyes refined; "
+        description="`attention`: half the time, with lips and eyes refined; "
         "`official`: the bundle that MediaPipe publishes.",
     )
     engine: Literal["mediapipe", "litert"] = Field(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from processors.face_landmarks.bundle import DETECTOR_FILE, MIDDLE_OF_IRIS, PRESENCE_POINT, UNIT_POINT
 from processors.face_landmarks.engine import Confidences, Found
+from processors.face_landmarks.results import by_objects, in_place
 from processors.face_landmarks.telemetry import offline
 from vision import ModelError, Picture
 
@@ -47,19 +48,18 @@ class Landmarker:
             except (RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
                 raise ModelError(f"face_landmarks: MediaPipe cannot use {model}: {error}") from error
         self._media_pipe, self._task, self._detector = made
+        self._detect = in_place(self._task) or by_objects(self._task)
         self._last_ms = 0
 
     def find(self, picture: Picture) -> Found | None:
         """The face in the picture after the one of the call before."""
         self._last_ms += _STEP_MS
-        result = self._task.detect_for_video(self._image(picture), self._last_ms)
-        if not result.face_landmarks:
+        found = self._detect(self._image(picture), self._last_ms)
+        if found is None:
             return None
-        points = np.array([(p.x, p.y, p.z) for p in result.face_landmarks[0]], np.float32)
+        points, blendshapes = found
         confidence = _take_presence(points) if self._tells_presence else None
-        shapes = result.face_blendshapes
-        scores = np.array([shape.score for shape in shapes[0]], np.float32) if shapes else None
-        return Found(points, confidence, scores)
+        return Found(points, confidence, blendshapes)
 
     def count(self, picture: Picture) -> int:
         """How many faces the detector sees."""

@@ -53,7 +53,11 @@ _ROWS = (
 )
 _POINTS = np.array([row[0] for row in _ROWS])
 _WEIGHTS = np.array([row[1] for row in _ROWS])
+_WEIGHTS /= _WEIGHTS.sum()
 _CANONICAL: Matrix = np.array([row[2:] for row in _ROWS]).T
+_CANONICAL_MIDDLE: Matrix = (_CANONICAL @ _WEIGHTS)[:, None]
+_CENTRED: Matrix = _CANONICAL - _CANONICAL_MIDDLE
+_SPREAD = float((_CENTRED * _CENTRED * _WEIGHTS).sum())
 
 
 def pose_matrix(points_norm: NDArray[np.float32], width: int, height: int) -> Matrix:
@@ -105,14 +109,11 @@ def _fitted(target: Matrix) -> tuple[Matrix, float, NDArray[np.float64]]:
     The weighted extended orthogonal Procrustes problem (Akca, "Generalized Procrustes analysis and its applications in
     photogrammetry", 2003).
     """
-    total = _WEIGHTS.sum()
-    source_middle = (_CANONICAL @ _WEIGHTS / total)[:, None]
-    target_middle = (target @ _WEIGHTS / total)[:, None]
-    source, target = _CANONICAL - source_middle, target - target_middle
-    u, _, vt = np.linalg.svd((target * _WEIGHTS) @ source.T)
-    if np.linalg.det(u) * np.linalg.det(vt) < 0:
+    middle = (target @ _WEIGHTS)[:, None]
+    correlation = ((target - middle) * _WEIGHTS) @ _CENTRED.T
+    u, _, vt = np.linalg.svd(correlation)
+    if np.linalg.det(u @ vt) < 0:
         u[:, 2] *= -1
     rotation: Matrix = u @ vt
-    turned = rotation @ source
-    scale = float((turned * target * _WEIGHTS).sum() / (source * source * _WEIGHTS).sum())
-    return rotation, scale, (target_middle - scale * rotation @ source_middle)[:, 0]
+    scale = float((rotation * correlation).sum()) / _SPREAD
+    return rotation, scale, (middle - scale * rotation @ _CANONICAL_MIDDLE)[:, 0]
