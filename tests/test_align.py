@@ -65,6 +65,15 @@ def test_missing_samples_are_marked_and_not_invented() -> None:
     np.testing.assert_array_equal(second.samples[50:], _ramp(201, 100))
 
 
+def test_lost_packets_are_told_with_the_hole_they_left() -> None:
+    """Once, where the hole begins; a hole in which none was lost says nothing of any."""
+    buffer = SoundBuffer()
+    buffer.push(0.0, _ramp(1, 100), _RATE)
+    buffer.push(0.2, _ramp(201, 100), _RATE, lost_before=5)
+    buffer.push(0.4, _ramp(401, 100), _RATE)
+    assert [buffer.take(until_s).lost for until_s in (0.09, 0.15, 0.3, 0.35, 0.5)] == [0, 5, 0, 0, 0]
+
+
 def test_overlap_is_cut_and_rounding_is_no_gap() -> None:
     """Samples that were there already are not doubled; a millisecond of rounding leaves no mark."""
     buffer = SoundBuffer()

@@ -54,12 +54,13 @@ def test_planes_that_do_not_fit_are_refused() -> None:
 
 def test_sound_put_after_sound() -> None:
     """Samples follow each other and marks move along; another rate replaces what was there."""
-    early = Sound(np.ones(4, np.float32), 8000, 1.0, ((1, 2),))
+    early = Sound(np.ones(4, np.float32), 8000, 1.0, ((1, 2),), lost=3)
     late = Sound(np.zeros(2, np.float32), 8000, 1.0005, ((0, 1),))
     both = late.after(early)
     assert both.samples.tolist() == [1, 1, 1, 1, 0, 0]
     assert both.missing == ((1, 2), (4, 1))
     assert (both.start_s, both.duration_s) == (1.0, 6 / 8000)
+    assert both.lost == 3
     other = Sound(np.zeros(2, np.float32), 16000, 1.0)
     assert other.after(early) is other
     assert Sound(np.zeros(0, np.float32), 0, 0.0).after(early).samples.size == 4

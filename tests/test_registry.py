@@ -134,6 +134,7 @@ def test_every_metric_has_unit_range_and_good_end() -> None:
                 "px",
                 "s",
                 "ms",
+                "ms/min",
                 "deg",
                 "bool",
                 "bit",
@@ -142,6 +143,9 @@ def test_every_metric_has_unit_range_and_good_end() -> None:
                 "Hz",
                 "1/min",
                 "LUFS",
+                "LU",
+                "dBTP",
+                "bit/s",
                 "ppm",
             }, f"{name}.{info.name}"
             assert info.kind == "boolean" or info.good in {"high", "low", "neither"}

@@ -237,6 +237,28 @@ def test_a_sink_that_raises_is_named(tmp_path: Path) -> None:
     assert outcome.error == f"sink {_HERE}:BrokenSink: failed: KeyError: 'oops'"
 
 
+def test_sinks_are_told_the_incidents_that_the_folder_has(tmp_path: Path) -> None:
+    """Each before the record with which it is over; the one that is open at the end, before they are closed."""
+    text = _yaml("CountSource'", "Counting'", "Doubling'", sinks=f"[{{use: '{_HERE}:TellingSink'}}]")
+    outcome = asyncio.run(_prepared(tmp_path, text).execute())
+    told = (tmp_path / "out" / "told.txt").read_text().splitlines()
+    lines = (tmp_path / "out" / "incidents.jsonl").read_text().splitlines()
+    expected = [f"{one['kind']} from {one['start_s']:.3f} s" for one in map(json.loads, lines)]
+    assert [line for line in told if not line.startswith("picture")] == expected
+    assert len(expected) == outcome.summary["incidents"]["odd"] == 5
+    assert told[-1] == expected[-1], "the last picture is odd, and open at the end"
+    assert told.index(expected[0]) == told.index("picture 2") - 1
+
+
+def test_a_sink_that_fails_with_incidents_loses_none_of_them(tmp_path: Path) -> None:
+    """It ends the run, is named, and the folder has what was found."""
+    text = _yaml("CountSource'", "Counting'", sinks=f"[{{use: '{_HERE}:DeafSink'}}]")
+    outcome = asyncio.run(_prepared(tmp_path, text).execute())
+    assert (outcome.exit_status, outcome.error) == (2, f"sink {_HERE}:DeafSink: failed: ValueError: too loud")
+    lines = (tmp_path / "out" / "incidents.jsonl").read_text().splitlines()
+    assert len(lines) == outcome.summary["incidents"]["odd"] >= 1
+
+
 @pytest.mark.parametrize("sink", ["NoOpenSink", "NoCloseSink", "CancellingSink"])
 def test_a_sink_that_fails_anywhere_is_status_2(tmp_path: Path, sink: str) -> None:
     """In open, write or close, whatever it raises: one line that names it, and the summary is written."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from vision.connectors.base import Connector
 from vision.frame import Frame, Picture
+from vision.incidents import Incident
 from vision.intake import DecodedPicture, DecodedSound, Intake
 from vision.processor import Options, Processor, Reads, StreamInfo
 from vision.record import Record
@@ -441,3 +442,26 @@ class BrokenSink(Sink):
 
     def write(self, record: Record) -> None:
         raise KeyError("oops")
+
+
+class TellingSink(Sink):
+    """Writes what it is told, in its order: the kinds of incidents, and that it was closed."""
+
+    def open(self) -> None:
+        self._told: list[str] = []
+
+    def write(self, record: Record) -> None:
+        self._told.append(f"picture {record.frame.index}")
+
+    def add_incident(self, incident: Incident) -> None:
+        self._told.append(f"{incident.kind} from {incident.start_s:.3f} s")
+
+    def close(self) -> None:
+        (self.folder / "told.txt").write_text("\n".join(self._told))
+
+
+class DeafSink(TellingSink):
+    """Fails with the incidents."""
+
+    def add_incident(self, incident: Incident) -> None:
+        raise ValueError("too loud")

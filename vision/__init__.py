@@ -15,12 +15,15 @@ if TYPE_CHECKING:
     from vision import models
     from vision.clock import ArrivalClock, FileClock, MediaClock, Relation
     from vision.connectors.base import Connector, SourceContext
+    from vision.connectors.decoding import picture_of
     from vision.errors import ConfigError, ModelError, OutputError, SourceError, VisionError
     from vision.frame import ClockQuality, ClockStep, Frame, Picture, Sound
+    from vision.incidents import Incident
     from vision.intake import DecodedPicture, DecodedSound, Intake
     from vision.processor import Options, Processor, Reads, StreamInfo
     from vision.record import Record
-    from vision.result import IncidentRule, MetricInfo, Result, array, metric, metrics_of
+    from vision.result import Hysteresis, IncidentRule, MetricInfo, Result, array, metric, metrics_of
+    from vision.rtp.statistics import Freezes
     from vision.sender_clock import SenderClock
     from vision.sinks.base import Sink
 
@@ -37,6 +40,7 @@ _HOMES = {
         "Connector",
         "SourceContext",
     ),
+    "vision.connectors.decoding": ("picture_of",),
     "vision.errors": (
         "ConfigError",
         "ModelError",
@@ -51,6 +55,7 @@ _HOMES = {
         "Picture",
         "Sound",
     ),
+    "vision.incidents": ("Incident",),
     "vision.intake": (
         "DecodedPicture",
         "DecodedSound",
@@ -64,6 +69,7 @@ _HOMES = {
     ),
     "vision.record": ("Record",),
     "vision.result": (
+        "Hysteresis",
         "IncidentRule",
         "MetricInfo",
         "Result",
@@ -71,6 +77,7 @@ _HOMES = {
         "metric",
         "metrics_of",
     ),
+    "vision.rtp.statistics": ("Freezes",),
     "vision.sender_clock": ("SenderClock",),
     "vision.sinks.base": ("Sink",),
 }
@@ -86,6 +93,9 @@ __all__ = [
     "DecodedSound",
     "FileClock",
     "Frame",
+    "Freezes",
+    "Hysteresis",
+    "Incident",
     "IncidentRule",
     "Intake",
     "MediaClock",
@@ -110,6 +120,7 @@ __all__ = [
     "metric",
     "metrics_of",
     "models",
+    "picture_of",
 ]
 
 

@@ -87,6 +87,7 @@ class _Stretch:
         self._resampler = SpeechResampler(rate_hz) if speech else None
         self._speech_s = start / rate_hz  # of the first sample at 16 kHz that was not taken
         self._missing: list[tuple[int, int]] = []  # absolute first sample, count
+        self._lost: deque[tuple[int, int]] = deque()  # absolute first sample of a hole, packets lost in it
         self._finished = False
 
     @property
@@ -108,9 +109,11 @@ class _Stretch:
         """Add samples."""
         self._samples.append(samples)
 
-    def fill(self, count: int) -> None:
-        """Add zeros for samples that are missing."""
+    def fill(self, count: int, lost: int) -> None:
+        """Add zeros for samples that are missing, where so many packets are known to have been lost."""
         self._missing.append((self._samples.end, count))
+        if lost:
+            self._lost.append((self._samples.end, lost))
         self.append(np.zeros(count, np.float32))
 
     def finish(self) -> None:
@@ -124,7 +127,12 @@ class _Stretch:
         samples, speech_s = self._samples.take(end), self._speech_s
         speech = self._speech(samples)
         self._speech_s += speech.size / SPEECH_HZ
-        return Sound(samples, self.rate_hz, start / self.rate_hz, tuple(self._marks(start, end)), speech, speech_s)
+        missing, lost = tuple(self._marks(start, end)), sum(self._lost_until(end))
+        return Sound(samples, self.rate_hz, start / self.rate_hz, missing, speech, speech_s, lost)
+
+    def _lost_until(self, end: int) -> Iterator[int]:
+        while self._lost and self._lost[0][0] < end:
+            yield self._lost.popleft()[1]
 
     def _speech(self, samples: Samples) -> Samples:
         """Samples at 16 kHz; the resampler holds a few back until more come, or are known not to."""
@@ -181,8 +189,11 @@ class SoundBuffer:
         """Time of the first sample that is there."""
         return self._stretches[0].begin_s if self._stretches else float("inf")
 
-    def push(self, start_s: float, samples: Samples, rate_hz: int) -> None:
-        """Add a block; `samples` is `(N,) float32` mono, its first one was laid out at `start_s`."""
+    def push(self, start_s: float, samples: Samples, rate_hz: int, lost_before: int = 0) -> None:
+        """Add a block; `samples` is `(N,) float32` mono, its first one was laid out at `start_s`.
+
+        :param lost_before: packets known to have been lost between the block before and this one.
+        """
         start = round(start_s * rate_hz)
         if not self._stretches or self._stretches[-1].rate_hz != rate_hz:
             self._begin(start, rate_hz)
@@ -194,7 +205,7 @@ class SoundBuffer:
         if abs(hole) > _LONGEST_FILL_S * rate_hz:
             self._begin(start, rate_hz)
         elif hole > _TOLERANCE_S * rate_hz:
-            self._stretches[-1].fill(hole)
+            self._stretches[-1].fill(hole, lost_before)
         elif hole < -_TOLERANCE_S * rate_hz:
             samples = samples[-hole:]
         self._stretches[-1].append(samples)
@@ -256,10 +267,10 @@ class Aligner:
         """Add a picture."""
         self._pending.append(picture)
 
-    def push_sound(self, start_s: float, samples: Samples, rate_hz: int) -> None:
+    def push_sound(self, start_s: float, samples: Samples, rate_hz: int, lost_before: int = 0) -> None:
         """Add a block of samples that was laid out at `start_s`, see `SoundBuffer.push`."""
         self._waits = True
-        self._sound.push(start_s, samples, rate_hz)
+        self._sound.push(start_s, samples, rate_hz, lost_before)
 
     def end(self) -> None:
         """Nothing more will come; `poll` then gives out all that is left."""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from vision import registry, yamlfile
 from vision.connectors.base import Connector
@@ -22,7 +22,7 @@ from vision.sinks.base import Sink
 from vision.stream import Policy
 from vision.yamlfile import Document, PathKeys
 
-__all__ = ["ProcessorConfig", "RunConfig", "RunOptions", "SinkConfig", "SourceConfig", "load"]
+__all__ = ["EvidenceOptions", "ProcessorConfig", "RunConfig", "RunOptions", "SinkConfig", "SourceConfig", "load"]
 
 _RESERVED = frozenset(
     [
@@ -51,6 +51,29 @@ class QueueOptions(Options):
     )
 
 
+class EvidenceOptions(Options):
+    """What is kept of each incident in the folder `evidence`: a still, and a clip with sound."""
+
+    clips: bool = Field(True, description="clips, beside stills")
+    before_s: float = Field(2, ge=0, le=30, description="seconds that a clip shows from before the incident")
+    after_s: float = Field(1, ge=0, le=30, description="seconds that it shows from behind it")
+    longest_s: float = Field(10, ge=1, le=120, description="seconds after which a clip ends, however long the incident")
+    height: int = Field(360, ge=64, le=2160, description="height of clips, px; stills have that of the picture")
+    most: int = Field(50, ge=1, le=10_000, description="incidents that are shown; further ones are told only")
+    most_mb: float = Field(200, gt=0, le=100_000, description="megabytes after which no further ones are shown")
+
+
+def _switch(value: Any) -> Any:
+    """`true` and `false` for what has options."""
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        value = value.lower() == "true"
+    if isinstance(value, bool):
+        return {} if value else None
+    if value is not None and not isinstance(value, Mapping | BaseModel):
+        raise ValueError(f"must be true, false, or options such as {{most: 10}}, got {value}")
+    return value
+
+
 class RunOptions(Options):
     """How long a run takes, and when it gives up."""
 
@@ -65,6 +88,9 @@ class RunOptions(Options):
         le=3600,
         description="seconds without any media after which a live source is lost, whatever it does to recover",
     )
+    evidence: Annotated[
+        EvidenceOptions | None, BeforeValidator(_switch, json_schema_input_type=bool | EvidenceOptions)
+    ] = Field(None, description="keep a still and a clip of each incident: true, false, or options")
 
 
 class ProcessorKeys(BaseModel):

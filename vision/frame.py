@@ -65,7 +65,7 @@ class Picture:
     :ivar full_range: luma is 0..255 (JPEG) rather than 16..235 (video).
     """
 
-    __slots__ = ("_grid", "_histogram", "_rgb", "_y_half", "full_range", "u", "v", "y")
+    __slots__ = ("_chroma_histogram", "_grid", "_histogram", "_rgb", "_y_half", "full_range", "u", "v", "y")
 
     def __init__(self, y: Plane, u: Plane, v: Plane, *, full_range: bool = False) -> None:
         chroma = ((y.shape[0] + 1) // 2, (y.shape[1] + 1) // 2)
@@ -75,6 +75,7 @@ class Picture:
         self._rgb: NDArray[np.uint8] | None = None
         self._y_half: Plane | None = None
         self._histogram: NDArray[np.int64] | None = None
+        self._chroma_histogram: NDArray[np.float64] | None = None
         self._grid: Plane | None = None
 
     @property
@@ -106,7 +107,8 @@ class Picture:
         if self._grid is None:
             rows = min(_GRID_ROWS, self.height)
             size = (max(1, round(rows * self.width / self.height)), rows)
-            self._grid = np.asarray(cv2.resize(self.y, size, interpolation=cv2.INTER_AREA), np.uint8)
+            fine = self.y_half if self.height >= 4 * rows else self.y  # half the time, and no more than rounded twice
+            self._grid = np.asarray(cv2.resize(fine, size, interpolation=cv2.INTER_AREA), np.uint8)
         return self._grid
 
     @property
@@ -115,6 +117,14 @@ class Picture:
         if self._histogram is None:
             self._histogram = cv2.calcHist([self.y], [0], None, [256], [0, 256]).ravel().astype(np.int64)
         return self._histogram
+
+    @property
+    def chroma_histogram(self) -> NDArray[np.float64]:
+        """How many chroma samples have each pair of U and V; `(256, 256)` whole numbers, U first."""
+        if self._chroma_histogram is None:
+            pairs = cv2.calcHist([self.u, self.v], [0, 1], None, [256, 256], [0, 256, 0, 256])
+            self._chroma_histogram = pairs.astype(np.float64)
+        return self._chroma_histogram
 
     @property
     def rgb(self) -> NDArray[np.uint8]:
@@ -148,6 +158,8 @@ class Sound:
     :ivar samples_16k: the same sound at 16 kHz, `(M,) float32` mono, contiguous from frame to frame as well; it may
         trail `samples` by up to 2 ms. Empty in a run in which no processor reads sound.
     :ivar start_16k_s: media time of the first sample of these.
+    :ivar lost: packets that are known to have been lost in what is missing, told where the hole begins; what is missing
+        where none was lost, was not sent.
     """
 
     samples: Samples
@@ -156,6 +168,7 @@ class Sound:
     missing: tuple[tuple[int, int], ...] = ()
     samples_16k: Samples = field(default_factory=lambda: np.zeros(0, np.float32))
     start_16k_s: float = 0.0
+    lost: int = 0
 
     @property
     def duration_s(self) -> float:
@@ -178,6 +191,7 @@ class Sound:
             missing=earlier.missing + tuple((first + shift, count) for first, count in self.missing),
             samples_16k=np.concatenate([earlier.samples_16k, self.samples_16k]),
             start_16k_s=earlier.start_16k_s,
+            lost=earlier.lost + self.lost,
         )
 
 

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from vision.frame import Cause, Frame, Losses, with_losses
-from vision.incidents import Incident
+from vision.incidents import Incident, OpenStretch, losses_as_evidence
 
 __all__ = ["PictureGaps"]
 
+_KIND = "no_picture"
 _WINDOW = 30  # intervals between pictures that say what is usual
 _FEWEST = 5
 _PAUSE_S = 5.0  # without anything usual to compare with: the pause of W3C webrtc-stats
@@ -54,6 +55,14 @@ class PictureGaps:
         self._skipped: _Gap | None = None  # pictures that are missing for no known reason, too few for a freeze
         self._unexplained: Losses = {}  # packets that were lost, and no picture is missing yet
         self._aside = 0  # pictures since either
+
+    @property
+    def open(self) -> Iterator[OpenStretch]:
+        """The gap that may be told yet: one that waits for others, or the time since the last picture."""
+        if self._open is not None:
+            yield OpenStretch(_KIND, round(self._open.start_s, 6), self._open.start_s)
+        elif self._until_s is not None and self._last_s is not None:
+            yield OpenStretch(_KIND, round(self._last_s, 6), self._last_s)
 
     def add(self, frame: Frame) -> Iterator[Incident]:
         """Take a frame; yields the incident that is over with it."""
@@ -142,7 +151,7 @@ class PictureGaps:
         if gap is not None:
             severity = "error" if gap.longest_s >= _SEVERE_S else "warning"
             times = round(gap.start_s, 6), round(gap.end_s, 6)
-            yield Incident("no_picture", gap.cause, *times, severity, _evidence(gap))
+            yield Incident(_KIND, gap.cause, *times, severity, _evidence(gap))
 
 
 def _cause(lost: Losses, missing: float, otherwise: Cause) -> Cause:
@@ -164,5 +173,4 @@ def _cause(lost: Losses, missing: float, otherwise: Cause) -> Cause:
 
 def _evidence(gap: _Gap) -> Mapping[str, float | str]:
     evidence: dict[str, float | str] = {"metric": "time_s", "pictures_missing": round(gap.missing), "gaps": gap.count}
-    names: dict[Cause, str] = {"network": "packets_lost", "receiver": "not_decoded", "overload": "dropped"}
-    return evidence | {names[cause]: count for cause, count in gap.lost.items() if cause in names and count}
+    return evidence | losses_as_evidence(gap.lost)

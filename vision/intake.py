@@ -47,6 +47,7 @@ class DecodedSound:
     """A block of samples, `(N,) float32` mono in -1..1, whose first one sounds at `track_s`.
 
     :ivar restarted: the track counts anew from here.
+    :ivar lost_before: packets that were lost between the block before and this one.
     """
 
     track_s: float
@@ -54,6 +55,7 @@ class DecodedSound:
     samples: Samples
     rate_hz: int
     restarted: bool = False
+    lost_before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +225,7 @@ class Intake:
     def _push(self, unit: DecodedPicture | DecodedSound) -> None:
         if isinstance(unit, DecodedSound):
             start_s = self._clock.media_from_track("sound", unit.track_s)
-            self._aligner.push_sound(start_s, unit.samples, unit.rate_hz)
+            self._aligner.push_sound(start_s, unit.samples, unit.rate_hz, unit.lost_before)
             return
         reset: ResetReason | None = "reconnect" if unit.restarted else self._reset
         self._reset = None

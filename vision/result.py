@@ -9,7 +9,7 @@ from typing import Any, Literal, get_type_hints
 
 from vision.frame import Cause
 
-__all__ = ["IncidentRule", "MetricInfo", "Result", "array", "metric", "metrics_of", "record_of"]
+__all__ = ["Hysteresis", "IncidentRule", "MetricInfo", "Result", "array", "metric", "metrics_of", "record_of"]
 
 Good = Literal["high", "low", "true", "false", "neither"]
 _KEY = "vision"
@@ -21,18 +21,55 @@ _ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class IncidentRule:
-    """When a boolean metric becomes an incident: an interval with a start and an end.
+class Hysteresis:
+    """Two limits of a number: it is bad from `begin` on, and stays so until it is at `end` again.
 
-    `when` is the value that is bad, `min_s` the shortest stretch that counts, `cause` whose fault a stretch is
-    when the pictures did arrive (`rendered`: the sender drew it so).
+    `begin` above `end`: high values are bad; below: low ones are.
+
+    :raises ValueError: when both are the same.
+    """
+
+    begin: float
+    end: float
+
+    def __post_init__(self) -> None:
+        if self.begin == self.end:
+            raise ValueError(f"begin and end are both {self.begin:g}; a value at it would be bad and well at once")
+
+    @property
+    def high_is_bad(self) -> bool:
+        """Which values are bad."""
+        return self.begin > self.end
+
+    def is_bad(self, value: float, *, already: bool) -> bool:
+        """Whether a value is bad, where the one before was (`already`) or was not."""
+        if self.high_is_bad:
+            return value > self.end if already else value >= self.begin
+        return value < self.end if already else value <= self.begin
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRule:
+    """When a metric becomes an incident: an interval with a start and an end.
+
+    :ivar when: the value of a boolean that is bad, or the limits of a number.
+    :ivar min_s: the shortest stretch that counts, with what was joined.
+    :ivar cause: whose fault a stretch is when the pictures did arrive (`rendered`: the sender drew it so); `None`: what
+        the frames of the stretch say, by what was lost.
+    :ivar join_s: stretches that follow each other within this time are one.
+    :ivar worst: another metric of the same result, a number with a good end, whose worst value is told with the
+        incident; for a number, it is that number itself unless another one is named.
+    :ivar delay_s: how long after the fact the metric tells it; start and end are so much earlier than the values.
     """
 
     kind: str
-    when: bool
+    when: bool | Hysteresis
     min_s: float
     severity: Literal["warning", "error"] = "error"
-    cause: Cause = "rendered"
+    cause: Cause | None = "rendered"
+    join_s: float = 0.0
+    worst: str | None = None
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +122,28 @@ def array(description: str, *, unit: str, shape: tuple[int, ...], default: Any =
 def metrics_of(result_type: type[Result]) -> tuple[MetricInfo, ...]:
     """The fields of a result type.
 
-    :raises TypeError: when a field was declared without `metric()` or `array()`, or the type is no dataclass.
+    :raises TypeError: when a field was declared without `metric()` or `array()`, its incident does not fit it, or the
+        type is no dataclass.
     """
     if not dataclasses.is_dataclass(result_type):
         raise TypeError(f"{result_type.__name__} is not a dataclass; write @dataclass(frozen=True, slots=True)")
     hints = get_type_hints(result_type)
-    return tuple(_info(result_type, field, hints[field.name]) for field in dataclasses.fields(result_type))
+    infos = tuple(_info(result_type, field, hints[field.name]) for field in dataclasses.fields(result_type))
+    for info in infos:
+        if info.incident is not None:
+            _require_fitting(f"{result_type.__name__}.{info.name}", info, info.incident, infos)
+    return infos
+
+
+def _require_fitting(name: str, info: MetricInfo, rule: IncidentRule, infos: tuple[MetricInfo, ...]) -> None:
+    if isinstance(rule.when, bool) != (info.kind == "boolean"):
+        wanted = "when=True or False" if info.kind == "boolean" else "when=Hysteresis(begin, end)"
+        raise TypeError(f"{name} is a {info.kind}: its incident '{rule.kind}' needs {wanted}")
+    if rule.worst is not None:
+        sound = [other.name for other in infos if other.recorded and other.good in ("high", "low")]
+        if rule.worst not in sound:
+            allowed = f"allowed: {', '.join(sound) or 'none'} (numbers of the same result with a good end)"
+            raise TypeError(f"{name}: incident '{rule.kind}': worst='{rule.worst}'; {allowed}")
 
 
 def _info(owner: type, field: dataclasses.Field[Any], hint: Any) -> MetricInfo:

@@ -15,6 +15,7 @@ from vision.errors import VisionError, one_line
 from vision.folder import RunFolder
 from vision.frame import Frame
 from vision.outputs import Outputs
+from vision.outputs.evidence import Evidence
 from vision.plan import Step, plan
 from vision.processor import StreamInfo
 from vision.record import Record
@@ -66,7 +67,9 @@ class Run:
         self._stop = asyncio.Event()
         self._interrupted = False
         self._stream = FrameStream(config.run.queue.size, config.policy)
-        self._outputs = Outputs(config.sinks, self.folder, self.summary)
+        kept = config.run.evidence
+        evidence = Evidence(kept, folder, waits=config.policy == "every") if kept is not None else None
+        self._outputs = Outputs(config.sinks, self.folder, self.summary, evidence)
         self._walk: Walk | None = None
 
     @property

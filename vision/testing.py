@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision.frame import SPEECH_HZ, ClockQuality, ClockStep, Frame, Picture, Samples, Sound
+from vision.incidents import Incident
 from vision.processor import Processor, Reads, StreamInfo
 from vision.record import Record
 from vision.resampling import resampled
@@ -132,11 +133,15 @@ def _is_read(instance: Processor[Any], frame: Frame) -> bool:
 
 
 class MemorySink(Sink):
-    """Keeps the records of a run in a list; for short runs in tests."""
+    """Keeps the records and incidents of a run in lists; for short runs in tests."""
 
     def __init__(self, options: Any = None, folder: Path = Path()) -> None:
         super().__init__(options, folder)
         self.records: list[Record] = []
+        self.incidents: list[Incident] = []
 
     def write(self, record: Record) -> None:
         self.records.append(record)
+
+    def add_incident(self, incident: Incident) -> None:
+        self.incidents.append(incident)

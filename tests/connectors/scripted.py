@@ -79,6 +79,7 @@ class Script:
     :ivar bye_at_s: when RTCP BYE is said for each track.
     :ivar silent_from_s: from when on nothing is sent; the connection stays.
     :ivar resends: whether what is asked for is sent again, as far as aiortc remembers it.
+    :ivar cut_from_s: from when on the first picture is cut short that is no key frame: no packet of it is missing.
     """
 
     video: Sequence[Numbering] = ()
@@ -86,6 +87,7 @@ class Script:
     bye_at_s: float | None = None
     silent_from_s: float = float("inf")
     resends: bool = True
+    cut_from_s: float = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +245,14 @@ class _Connection:
         self._pictures = _Pictures(self._content, first)
         numbers = _Numbers(list(self._script.video), sender._ssrc, random.getrandbits(16), VIDEO_HZ)
         upcoming = iter(self._pictures)
+        cut = False
         while number < self._script.silent_from_s * FPS - 1e-6:  # numbers go by the order of sending here
             await self._show.reach(number / FPS)
             if numbers.pending and number / FPS >= numbers.pending[0].at_s - 1e-6 and numbers.pending[0].key_frame:
                 self._pictures.wants_key_frame = True
             packet = next(upcoming)
+            if not cut and number / FPS >= self._script.cut_from_s - 1e-6 and not packet.is_keyframe:
+                packet, cut = _cut_short(packet), True
             payloads, ticks = encoder.pack(packet)
             numbers.turn(number / FPS, ticks)
             self._note(sender, "video", packet.pts, ticks, numbers, payloads, packet.is_keyframe)
@@ -305,6 +310,13 @@ class _Connection:
             sender._RTCRtpSender__packet_count += 1
             sender._RTCRtpSender__octet_count += len(payload)
             numbers.sequence = (numbers.sequence + 1) % (1 << 16)
+
+
+def _cut_short(packet: Any) -> Any:
+    """The first two thirds of a coded picture."""
+    short: Any = av.Packet(bytes(packet)[: packet.size * 2 // 3])
+    short.pts, short.dts, short.time_base = packet.pts, packet.dts, packet.time_base
+    return short
 
 
 class Scripted:

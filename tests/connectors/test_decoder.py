@@ -358,3 +358,23 @@ def _refusing(decode: Decode, refused: Callable[[int], bool]) -> Decode:
         return decode(data, timestamp)
 
     return refuse
+
+
+def test_what_builds_on_a_torn_picture_is_damaged_too() -> None:
+    """A slice that is cut short damages its picture and those behind it, up to the next key frame; one is asked for."""
+    frames = coded("H264", 24, gop=12)
+    sent = [_frame(frame) for frame in frames]
+    sent[4] = _frame(frames[4], data=frames[4].data[: len(frames[4].data) * 2 // 3])
+    shown = _decoded(sent)
+    assert shown.damaged == [4 <= number < 12 for number in range(24)]
+    assert shown.failed == 1
+    assert shown.lost == {}
+
+
+def test_a_torn_key_frame_damages_all_up_to_the_next() -> None:
+    """It is no fresh start."""
+    frames = coded("H264", 24, gop=12)
+    sent = [_frame(frame) for frame in frames]
+    sent[12] = _frame(frames[12], data=frames[12].data[: len(frames[12].data) * 2 // 3])
+    shown = _decoded(sent)
+    assert shown.damaged == [number >= 12 for number in range(24)]

@@ -268,6 +268,29 @@ def test_a_burst_of_200(tmp_path: Path) -> None:
     assert run.numbers[-1] == 99
 
 
+@pytest.mark.parametrize("fault", ["lost packet", "cut slice"])
+def test_damage_on_the_way_is_corruption_by_the_network(tmp_path: Path, fault: str) -> None:
+    """A packet that is lost and not sent again, and a slice that comes short of its end, with no packet missing.
+
+    The incident covers the pictures that are not as they were sent: from the first of them up to the next key frame,
+    which is asked for.
+    """
+    burst = Impairment(bursts=(Burst(1, 5),)) if fault == "lost packet" else GOOD
+    script = Script(resends=False, cut_from_s=1.0 if fault == "cut slice" else float("inf"))
+    content = Content(bitrate_bps=600_000, key_every_s=60)
+    run = received(tmp_path, script, content=content, down=burst)
+    check(run, ends_within_s=8)
+    damaged = [record["time_s"] for record in run.records if record["corrupt"]]
+    incidents = map(json.loads, (run.folder / "incidents.jsonl").read_text().splitlines())
+    (corruption,) = (incident for incident in incidents if incident["kind"] == "corruption")
+    assert corruption["cause"] == "network"
+    assert corruption["start_s"] == damaged[0]
+    assert corruption["evidence"]["pictures"] == len(damaged)
+    assert corruption["end_s"] == min(one["time_s"] for one in run.records if one["time_s"] > damaged[-1])
+    assert corruption["end_s"] - corruption["start_s"] < 1.5, "no key frame was asked for"
+    assert run.gaps == [] or fault == "lost packet"
+
+
 def test_duplicates(tmp_path: Path) -> None:
     """Packets that come twice, some of them much later: no picture comes twice, and none is missing."""
     run = received(tmp_path, down=Impairment(duplicates=0.3, jitter_s=0.005))

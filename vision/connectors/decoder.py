@@ -32,8 +32,8 @@ Decode = Callable[[bytes | None, int], Sequence[av.VideoFrame]]
 class Decoded:
     """A picture and the frame it was decoded from.
 
-    :ivar damaged: it is not as it was sent: the decoder says so, or a frame before it was lost and no key frame came
-        since.
+    :ivar damaged: it is not as it was sent: the decoder says so of it, or a frame before it was damaged or lost, and no
+        key frame came since.
     :ivar lost_before: packets lost, and frames that could not be decoded, since the picture before.
     """
 
@@ -71,7 +71,7 @@ class VideoDecoder:
     """Frames in, pictures out, in the order they are shown in.
 
     `deliver` is called in the event loop with pictures, with how many frames were found not to become any, and with
-    whether one failed to decode.
+    whether one failed to decode, or was found damaged.
     """
 
     def __init__(self, decode: Decode, deliver: Callable[[list[Decoded], int, bool], None]) -> None:
@@ -82,6 +82,7 @@ class VideoDecoder:
         self._shed_restarted = False
         self._open: dict[int, _Open] = {}  # by timestamp
         self._number = self._epoch = self._whole_from = 0
+        self._torn_at = -1  # the newest frame that the decoder found damaged
         self._broken: _Break | None = None
         self._last_break: _Break | None = None  # also when a key frame has come since
         self._carried: Losses = {}  # of frames that failed, for the next one
@@ -154,6 +155,7 @@ class VideoDecoder:
     def _hand_over(self, pictures: Sequence[av.VideoFrame]) -> None:
         decoded: list[Decoded] = []
         undecoded = 0
+        torn = any(picture.is_corrupt for picture in pictures)
         for picture in pictures:
             entry = self._open.pop(picture.pts or 0, None)
             if entry is None:
@@ -166,7 +168,7 @@ class VideoDecoder:
             undecoded += 1
             self._carry([self._open.pop(next(iter(self._open)))])
         if decoded or undecoded:
-            self._call(lambda: self._deliver(decoded, undecoded, False))
+            self._call(lambda: self._deliver(decoded, undecoded, torn))
 
     def _finished(self, picture: av.VideoFrame, entry: _Open, passed: Sequence[_Open]) -> Decoded:
         """The picture of a frame; those that it passed over will not come out any more."""
@@ -180,7 +182,10 @@ class VideoDecoder:
         if key_frame:
             self._whole_from = max(self._whole_from, entry.number)
         self._begun = True
-        damaged = self._is_broken(entry) or bool(picture.is_corrupt)
+        if picture.is_corrupt:
+            self._torn_at = max(self._torn_at, entry.number)
+        torn = self._whole_from <= self._torn_at <= entry.number
+        damaged = self._is_broken(entry) or torn or bool(picture.is_corrupt)
         return Decoded(picture_of(picture), frame, key_frame, damaged, lost)
 
     def _is_broken(self, entry: _Open) -> bool:

@@ -64,6 +64,7 @@ class _TrackProgress:
     end_s: float | None = None
     bad_in_row: int = 0
     passed_over: bool = False  # what was there between the newest frame and here is not to be shown
+    torn: bool = False  # a picture was damaged, and those after it build on it until the next key frame
 
 
 @dataclass(slots=True)
@@ -183,7 +184,8 @@ class FileConnector(Connector):
                 track.frames += 1
                 track.end_s = track_s + _length_of(frame, packet.stream)
                 if is_video:
-                    yield _picture(frame, track_s, intake.now_s())
+                    track.torn = bool(frame.is_corrupt) or (track.torn and not frame.key_frame)
+                    yield _picture(frame, track_s, intake.now_s(), corrupt=track.torn)
                 else:
                     yield DecodedSound(track_s, intake.now_s(), samples_of(frame), frame.sample_rate)
 
@@ -387,11 +389,11 @@ def _length_of(frame: Any, stream: Any) -> float:
     return float(1 / (stream.average_rate or stream.guessed_rate or _GUESSED_FPS))
 
 
-def _picture(frame: av.VideoFrame, track_s: float, arrival_s: float) -> DecodedPicture:
+def _picture(frame: av.VideoFrame, track_s: float, arrival_s: float, *, corrupt: bool) -> DecodedPicture:
     return DecodedPicture(
         track_s,
         arrival_s,
         picture_of(frame),
         key_frame=bool(frame.key_frame),
-        corrupt=bool(frame.is_corrupt),
+        corrupt=corrupt,
     )

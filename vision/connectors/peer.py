@@ -99,6 +99,7 @@ class _Connection:
         self._intake = intake
         self.video.on_sender_time = functools.partial(intake.relate, "picture")
         self.sound.on_sender_time = functools.partial(intake.relate, "sound")
+        self.video.sound = self.sound
         self.video.on_wait = self._hold
         self.video.on_lost = lambda count: intake.note("network", count)
         self._relay_only = options.ice_transport_policy == "relay"

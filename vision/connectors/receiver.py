@@ -342,6 +342,7 @@ class VideoReceiver(TrackReceiver):
     :ivar size: width and height of the newest picture, px.
     :ivar on_lost: called at the end with the packets given up since the last picture, if there are any.
     :ivar on_wait: called with whether pictures are held back for what is missing before them, when that changes.
+    :ivar sound: the receiver beside it, whose figures pictures tell as well.
     """
 
     _statistics: VideoStatistics
@@ -358,6 +359,8 @@ class VideoReceiver(TrackReceiver):
         self.size: tuple[int, int] | None = None
         self.on_wait: Callable[[bool], None] = lambda waits: None
         self.on_lost: Callable[[int], None] = lambda count: None
+        self.sound: TrackReceiver | None = None
+        self._payload_type: int | None = None
         self._told = 0  # of the packets given up, those that pictures have told of
         self._waits = False
         self._figures = figures
@@ -396,7 +399,7 @@ class VideoReceiver(TrackReceiver):
             self._decode(self._video.end(self._now()))
             self._video.update_statistics()
         self._statistics.sent.restart()
-        self.codec, self._told = codec.name, 0
+        self.codec, self._payload_type, self._told = codec.name, codec.payloadType, 0
         old, self._decoder = self._decoder, VideoDecoder(_decode_with(codec), self._deliver)
         if old is not None:
             self._send_soon(old.close())
@@ -467,10 +470,26 @@ class VideoReceiver(TrackReceiver):
     def _transport(self, frame: EncodedFrame, now_s: float) -> dict[str, float | None]:
         figures: dict[str, float | None] = {
             "rtp_timestamp": frame.timestamp & 0xFFFFFFFF,
+            "payload_type": self._payload_type,
             "packets": frame.packets,
             "assembly_ms": round(1000 * (frame.complete_s - frame.arrival_s), 3),
         }
-        return figures | self._figures.taken(now_s)
+        if self.sound is not None and self.sound.reception is not None:
+            transit_s = self.sound.reception.transit_s
+            figures["audio_transit_s"] = None if transit_s is None else round(transit_s, 6)
+        in_second = self._figures.taken(now_s)
+        return figures | in_second | self._firsts() if in_second else figures
+
+    def _firsts(self) -> dict[str, float | None]:
+        """When something first came, seconds from the start of the run."""
+        receivers: list[TrackReceiver] = [self] if self.sound is None else [self, self.sound]
+        packets = [each.first_packet_s for each in receivers if each.first_packet_s is not None]
+        times = {
+            "first_packet_s": min(packets, default=None),
+            "first_picture_s": self.first_decoded_s,
+            "first_sound_s": None if self.sound is None else self.sound.first_decoded_s,
+        }
+        return {name: None if time_s is None else round(time_s, 6) for name, time_s in times.items()}
 
     def _note_rate(self, packet: RtpPacket, arrival_ms: int) -> None:
         sent = packet.extensions.abs_send_time
@@ -542,6 +561,7 @@ class SoundReceiver(TrackReceiver):
                 blocks = self._decode_block(packet.data, packet.timestamp) if packet.data else ()
             except av.FFmpegError:
                 continue  # it leaves a hole
+            lost = packet.lost_before
             for block in blocks:
                 self._count(packet, block, rate_hz)
                 self._hand_on(
@@ -551,8 +571,10 @@ class SoundReceiver(TrackReceiver):
                         samples=samples_of(block),
                         rate_hz=block.sample_rate,
                         restarted=packet.restarted,
+                        lost_before=lost,
                     )
                 )
+                lost = 0
 
     def _count(self, packet: SoundPacket, block: av.AudioFrame, rate_hz: int) -> None:
         statistics = self._statistics

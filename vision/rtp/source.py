@@ -106,6 +106,11 @@ class Reception:
         self._before = (self.expected, self.received)
         return max(0, ((expected - received) << 8) // expected) if expected > 0 else 0
 
+    @property
+    def transit_s(self) -> float | None:
+        """Arrival of the newest packet that was no repair, less its RTP time; only differences mean something."""
+        return None if self._transit is None else self._transit[0] - self._transit[1] / self.clock_rate_hz
+
     def note_transit(self, timestamp: int, arrival_s: float) -> None:
         """Take a packet's unwrapped RTP timestamp and its arrival into the jitter."""
         if self._transit is not None:

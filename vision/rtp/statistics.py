@@ -47,16 +47,24 @@ class Freezes:
             self.pauses += 1
             self.total_pauses_s += step_s
             return
-        window = self._window_s
-        window.append(step_s)
-        average_s = sum(window) / len(window)
-        if len(window) >= _FEWEST and step_s >= max(3 * average_s, average_s + _LATER_S):
+        frozen = self._is_freeze(step_s)
+        self._window_s.append(step_s)
+        if frozen:
             self.count += 1
             self.total_s += step_s
+
+    def frozen_at(self, time_s: float) -> bool:
+        """Whether a picture that comes at this time, or later, ends a freeze or a pause."""
+        return self._last_s is not None and (time_s - self._last_s > _PAUSE_S or self._is_freeze(time_s - self._last_s))
 
     def restart(self) -> None:
         """The times count anew: what comes next is compared with nothing before it."""
         self._last_s = None
+
+    def _is_freeze(self, step_s: float) -> bool:
+        window = [*self._window_s, step_s][-_WINDOW:]
+        average_s = sum(window) / len(window)
+        return len(window) >= _FEWEST and step_s >= max(3 * average_s, average_s + _LATER_S)
 
 
 @dataclass(slots=True)

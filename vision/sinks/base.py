@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from vision.incidents import Incident
 from vision.processor import Options
 from vision.record import Record
 from vision.result import MetricInfo
@@ -41,6 +42,9 @@ class Sink(ABC):
     @abstractmethod
     def write(self, record: Record) -> None:
         """Take a record."""
+
+    def add_incident(self, incident: Incident) -> None:  # noqa: B027
+        """Take an incident, once it is over; before the record with which that is known."""
 
     def close(self) -> None:  # noqa: B027
         """Called once, on every way out."""

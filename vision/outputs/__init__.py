@@ -13,6 +13,7 @@ from vision.errors import OutputError, VisionError, one_line
 from vision.folder import RunFolder, reason_of
 from vision.gaps import PictureGaps
 from vision.incidents import Incident, IncidentTracker, clock_slips
+from vision.outputs.evidence import Evidence
 from vision.record import Record
 from vision.sinks.base import Sink
 from vision.stream import StreamStatistics
@@ -29,21 +30,29 @@ class Outputs:
     Every failure is an `OutputError` that names the sink or the file.
     """
 
-    def __init__(self, configs: Sequence[SinkConfig], folder: RunFolder, summary: Summary) -> None:
-        self._configs, self._folder, self._summary = configs, folder, summary
+    def __init__(
+        self,
+        configs: Sequence[SinkConfig],
+        folder: RunFolder,
+        summary: Summary,
+        evidence: Evidence | None = None,
+    ) -> None:
+        self._configs, self._folder, self._summary, self._evidence = configs, folder, summary, evidence
         self._tracker = IncidentTracker(summary.metrics, summary.listeners)
         self._gaps = PictureGaps()
         self._sinks: list[tuple[str, Sink]] = []
 
     def open(self) -> None:
         """Make and open the sinks; those that are open already are closed when one fails."""
+        if self._evidence is not None:
+            self._evidence.open()
         try:
             for config in self._configs:
                 sink = _guarded(config.use, partial(config.sink, config.options, self._folder.path))
                 self._sinks.append((config.use, sink))
                 _guarded(config.use, sink.open)
         except OutputError:
-            self.close()
+            self._close_sinks([])
             raise
 
     def write(self, records: Iterable[Record]) -> None:
@@ -52,19 +61,28 @@ class Outputs:
             frame = record.frame
             self._summary.add(record)
             self._note(itertools.chain(self._tracker.add(record), self._gaps.add(frame), clock_slips(frame)))
+            if self._evidence is not None:
+                self._evidence.add(record, itertools.chain(self._tracker.open, self._gaps.open))
             for use, sink in self._sinks:
                 _guarded(use, partial(sink.write, record))
 
     def close(self) -> VisionError | None:
-        """Close all sinks, whatever one of them does; gives back what went wrong first."""
-        errors = []
+        """Tell what is still open, write all evidence, close all sinks, whatever one of them does.
+
+        :returns: what went wrong first.
+        """
+        errors: list[VisionError] = []
+        for incident in itertools.chain(self._tracker.end(), self._gaps.end()):
+            _attempt(partial(self._note, [incident]), errors)
+        if self._evidence is not None:
+            _attempt(self._evidence.close, errors)
+        self._close_sinks(errors)
+        return errors[0] if errors else None
+
+    def _close_sinks(self, errors: list[VisionError]) -> None:
         while self._sinks:
             use, sink = self._sinks.pop()
-            try:
-                _guarded(use, sink.close)
-            except OutputError as error:
-                errors.append(error)
-        return errors[0] if errors else None
+            _attempt(partial(_guarded, use, sink.close), errors)
 
     def finish(
         self,
@@ -81,25 +99,31 @@ class Outputs:
         :param transport: what was counted of the network, if there was any.
         :returns: the summary.
         """
-
-        def attempt(write: Callable[[], None]) -> None:
-            try:
-                write()
-            except VisionError as error:
-                errors.append(error)
-
-        attempt(lambda: self._note(itertools.chain(self._tracker.end(), self._gaps.end())))
         self._summary.pictures_missing = round(self._gaps.missing)
         totals = self._summary.as_dict(queue) | {"transport": transport}
-        attempt(self._folder.close)
-        attempt(lambda: self._folder.write_run({**facts, **head()}))
-        attempt(lambda: self._folder.write_summary({**head(), **totals}))
+        if self._evidence is not None:
+            totals["evidence"] = self._evidence.as_dict()
+        _attempt(self._folder.close, errors)
+        _attempt(lambda: self._folder.write_run({**facts, **head()}), errors)
+        _attempt(lambda: self._folder.write_summary({**head(), **totals}), errors)
         return {**head(), **totals}
 
     def _note(self, incidents: Iterable[Incident]) -> None:
         for incident in incidents:
+            if self._evidence is not None:
+                incident = self._evidence.with_files(incident)
             self._summary.add_incident(incident)
             self._folder.add_incident(incident)
+            for use, sink in self._sinks:
+                _guarded(use, partial(sink.add_incident, incident))
+
+
+def _attempt(write: Callable[[], Any], errors: list[VisionError]) -> None:
+    """Write something; what cannot be written is added to the errors."""
+    try:
+        write()
+    except VisionError as error:
+        errors.append(error)
 
 
 def _guarded(use: str, function: Callable[[], Any]) -> Any:
