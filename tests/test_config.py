@@ -76,7 +76,7 @@ MISTAKES: list[tuple[str, str, str]] = [
     (
         "name: good",
         "nmae: good",
-        "run.yaml:1: nmae: unknown key 'nmae'; did you mean 'name'? allowed: name, processors",
+        "run.yaml:1: nmae: unknown key 'nmae'; did you mean 'name'? allowed: expect, name",
     ),
     ("name: good", "name: a/b", "run.yaml:1: name: string should match pattern"),
     ("  pictures: 3", "  picturs: 3", "run.yaml:4: source.picturs: unknown key 'picturs'; did you mean 'pictures'?"),

@@ -57,7 +57,7 @@ def test_it_prints_the_table_and_fills_the_folder(demo: Demo) -> None:
     for text in ("frame_quality", "mouth_opening", "incidents: ", "written: "):
         assert text in demo.done.stdout
     names = {path.name for path in demo.folder.iterdir()}
-    assert names == {"run.json", "frames.jsonl", "incidents.jsonl", "summary.json", "truth.jsonl"}
+    assert names == {"run.json", "frames.jsonl", "incidents.jsonl", "summary.json", "truth.jsonl", "junit.xml"}
 
 
 def test_it_goes_over_real_webrtc(demo: Demo) -> None:

@@ -30,7 +30,7 @@ def test_a_run_reaches_nothing_but_its_source(tmp_path: Path) -> None:
         pytest.skip("strace is not installed")
     trace = tmp_path / "trace"
     run = [sys.executable, "-m", "vision", "run", str(ROOT / "configs" / "demo.yaml"), "--out", str(tmp_path / "out")]
-    less = ["--duration", "3", "--set", "source.size=[320, 180]"]
+    less = ["--duration", "3", "--set", "source.size=[320, 180]", "--set", "expect=[]"]
     done = subprocess.run(
         [strace, "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace), *run, *less],
         env=os.environ | {"PYTHONPATH": str(ROOT)},

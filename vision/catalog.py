@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from vision import registry
 from vision.config import PluginKeys, ProcessorKeys, RunOptions
 from vision.errors import ConfigError
+from vision.expectations.items import ExpectKeys
 from vision.models import ModelFile
 from vision.processor import Processor
 from vision.registry import Kind
@@ -81,6 +82,7 @@ def schema() -> dict[str, Any]:
                 "items": {"oneOf": _plugins("processors", ProcessorKeys, definitions)},
             },
             "sinks": {"type": "array", "items": {"oneOf": _plugins("sinks", PluginKeys, definitions)}},
+            "expect": {"type": "array", "items": _inlined(ExpectKeys, definitions)},
         },
         "$defs": definitions,
     }

@@ -29,7 +29,7 @@ from vision.doctor import examine
 from vision.errors import ConfigError, OutputError, SourceError, VisionError, one_line
 from vision.folder import default_folder
 from vision.listing import print_plugins
-from vision.plan import Step, plan
+from vision.plan import Step, models_of, plan
 from vision.runner import Outcome, Run
 from vision.simulator.settings import SimulatorSettings
 from vision.yamlfile import read
@@ -84,7 +84,7 @@ def run(
     """Run it: progress on the terminal, then the summary."""
     loaded = load(config, assignments or (), duration)
     steps = plan(loaded.processors)
-    for model in _models_of(steps):
+    for model in models_of(steps):
         models.ensure(model, _report)
     cv2.setNumThreads(1)  # the processors are the parallelism; more threads on few cores only take turns
     prepared = Run(loaded, out or default_folder(loaded))
@@ -149,7 +149,9 @@ def check(config: ConfigPath, assignments: Assignments = None) -> None:
     loaded = load(config, assignments or ())
     steps = plan(loaded.processors)
     _out.print(_plan_table(loaded, steps))
-    for model in _models_of(steps):
+    if loaded.expectations:
+        _out.print(_expectation_table(loaded))
+    for model in models_of(steps):
         if not models.is_present(model):
             fetched = f"a run, or `vision models fetch {model.name}`, fetches it"
             _out.print(f"model {model.name} is not here yet; {fetched}", soft_wrap=True)
@@ -178,16 +180,17 @@ def _plan_table(config: RunConfig, steps: tuple[Step, ...]) -> Table:
     return table
 
 
-def _models_of(steps: tuple[Step, ...]) -> Iterator[models.ModelFile]:
-    for step in steps:
-        processor, name = step.config.processor, step.config.name
-        try:
-            files = list(processor.models(step.config.options))
-        except Exception as error:  # a processor may be anybody's
-            raise ConfigError(f"processor {name}: cannot tell its model files: {one_line(error)}") from error
-        if not all(isinstance(file, models.ModelFile) for file in files):
-            raise ConfigError(f"processor {name}: models() must give vision.models.ModelFile, nothing else")
-        yield from files
+def _expectation_table(config: RunConfig) -> Table:
+    table = Table(title="expected")
+    for heading in ("name", "that", "level", "coverage", "preset"):
+        table.add_column(heading, overflow="fold")
+    for expected in config.expectations:
+        if not expected.skipped:
+            named = expected.name if expected.name != expected.that else ""
+            table.add_row(named, expected.that, expected.level, f"{expected.min_coverage:.0%}", expected.preset or "")
+    if skipped := [expected.name for expected in config.expectations if expected.skipped]:
+        table.caption = f"left out, since this run does not measure it: {', '.join(skipped)}"
+    return table
 
 
 @app.command()

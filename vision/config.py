@@ -15,6 +15,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from vision import registry, yamlfile
 from vision.connectors.base import Connector
 from vision.errors import ConfigError
+from vision.expectations.items import expectations
+from vision.expectations.verdict import Expectation
+from vision.expectations.vocabulary import Producer, Vocabulary
 from vision.processor import Options, Placement, Processor, Reads
 from vision.redaction import redacted
 from vision.result import Result, metrics_of
@@ -124,6 +127,7 @@ class _Root(BaseModel):
     run: RunOptions = RunOptions()
     processors: list[dict[str, Any]] = []
     sinks: list[dict[str, Any]] = [{"use": "jsonl"}]
+    expect: list[dict[str, Any]] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +152,10 @@ class ProcessorConfig:
     timeout_s: float
     quarantine_after: int
 
+    def producer(self) -> Producer:
+        """As expectations know it."""
+        return Producer.of(self.processor, self.name, self.every)
+
 
 @dataclass(frozen=True, slots=True)
 class SinkConfig:
@@ -168,6 +176,7 @@ class RunConfig:
     policy: Policy
     processors: tuple[ProcessorConfig, ...]
     sinks: tuple[SinkConfig, ...]
+    expectations: tuple[Expectation, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """The configuration as run, defaults included, secrets hidden."""
@@ -179,6 +188,7 @@ class RunConfig:
             "run": run,
             "processors": [_processor_as_dict(processor) for processor in self.processors],
             "sinks": [{"use": sink.use, **sink.options.model_dump(mode="json")} for sink in self.sinks],
+            "expect": [expectation.as_dict() for expectation in self.expectations],
         }
         hidden: dict[str, Any] = redacted(data)
         return hidden
@@ -203,7 +213,7 @@ def load(path: Path, assignments: Iterable[str] = (), duration_s: float | None =
         document.set(f"run.duration_s={repr(duration_s).removesuffix('.0')}", option="--duration")
     document.require_variables()
     if not isinstance(document.data, dict):
-        raise document.error((), "must be a mapping with the keys name, source, run, processors, sinks")
+        raise document.error((), "must be a mapping with the keys name, source, run, processors, sinks, expect")
     root = document.validated(_Root, document.data, ())
     source = _source(document, root.source)
     processors = tuple(_processors(document, root.processors))
@@ -214,6 +224,7 @@ def load(path: Path, assignments: Iterable[str] = (), duration_s: float | None =
         policy=_policy(document, root.run, source.connector),
         processors=processors,
         sinks=tuple(_sinks(document, root.sinks, processors)),
+        expectations=expectations(document, root.expect, Vocabulary(each.producer() for each in processors)),
     )
 
 

@@ -14,6 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from vision.expectations.table import in_words, verdict_table
+from vision.expectations.verdict import Verdict
 from vision.result import MetricInfo
 from vision.runner import Outcome, Run
 from vision.summary import Summary
@@ -107,7 +109,13 @@ def print_outcome(run: Run, outcome: Outcome, console: Console) -> None:
         console.print(Text.assemble("\n", (summary["name"], "bold"), came))
         for table in _tables(run.summary, summary, console.width):
             console.print(table, highlight=False)
+    if verdicts := _verdicts(summary):
+        console.print(verdict_table(verdicts, console.width), highlight=False)
     console.print(Text(_closing(run, outcome)), soft_wrap=True)
+
+
+def _verdicts(summary: Mapping[str, Any]) -> list[Verdict]:
+    return [Verdict.from_dict(verdict) for verdict in summary["verdicts"]]
 
 
 def _tables(totals: Summary, summary: Mapping[str, Any], width: int) -> Iterator[Table]:
@@ -181,8 +189,10 @@ def _incident_table(totals: Summary, width: int) -> Table:
 def _closing(run: Run, outcome: Outcome) -> str:
     queue, incidents = outcome.summary["queue"], outcome.summary["incidents"]
     found = ", ".join(f"{count} {kind}" for kind, count in incidents.items()) or "none"
+    verdicts = _verdicts(outcome.summary)
     return (
         f"incidents: {found}\n"
+        f"expectations: {in_words(verdicts) if verdicts else 'none'}\n"
         f"queue: {queue['received']} received, {queue['delivered']} delivered, {queue['dropped']} dropped,"
         f" worst age {queue['worst_age_ms']:.0f} ms\n"
         f"ended: {outcome.reason}\n"

@@ -41,9 +41,10 @@ class RunFolder:
 
     def __init__(self, path: Path, config: RunConfig) -> None:
         self.path = path
+        self.started = datetime.now(UTC)
         self._run: dict[str, Any] = {
             "name": config.name,
-            "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "started": self.started.isoformat(timespec="milliseconds"),
             "config": config.as_dict(),
             "versions": {"python": platform.python_version()} | _versions(),
             "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
@@ -81,9 +82,13 @@ class RunFolder:
             raise cannot_write(self.path / "incidents.jsonl", error) from error
 
     def _write(self, name: str, data: Mapping[str, Any]) -> None:
+        self.write_text(name, json.dumps(data, indent=2, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the run as a whole."""
         path, partial = self.path / name, self.path / f".{name}.partial"
         try:
-            partial.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+            partial.write_text(text, encoding="utf-8")
             partial.replace(path)  # a crash leaves the old file or the new one, never half of one
         except OSError as error:
             with contextlib.suppress(OSError):

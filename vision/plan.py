@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from vision.config import ProcessorConfig
-from vision.errors import ConfigError
+from vision.errors import ConfigError, one_line
+from vision.expectations.vocabulary import Producer
+from vision.models import ModelFile
 from vision.result import Result
 
-__all__ = ["Step", "plan"]
+__all__ = ["Step", "models_of", "plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,10 @@ class Step:
 
     config: ProcessorConfig
     needs: tuple[str, ...]
+
+    def producer(self) -> Producer:
+        """As expectations know it."""
+        return replace(self.config.producer(), needs=self.needs)
 
 
 def plan(configs: Sequence[ProcessorConfig]) -> tuple[Step, ...]:
@@ -39,6 +45,22 @@ def plan(configs: Sequence[ProcessorConfig]) -> tuple[Step, ...]:
         waiting.remove(ready)
         ordered.append(ready)
     return tuple(ordered)
+
+
+def models_of(steps: Sequence[Step]) -> Iterator[ModelFile]:
+    """The model files that these processors read; they are fetched before a run.
+
+    :raises ConfigError: when a processor cannot tell them.
+    """
+    for step in steps:
+        processor, name = step.config.processor, step.config.name
+        try:
+            files = list(processor.models(step.config.options))
+        except Exception as error:  # a processor may be anybody's
+            raise ConfigError(f"processor {name}: cannot tell its model files: {one_line(error)}") from error
+        if not all(isinstance(file, ModelFile) for file in files):
+            raise ConfigError(f"processor {name}: models() must give vision.models.ModelFile, nothing else")
+        yield from files
 
 
 def _producer(needed: type[Result], consumer: ProcessorConfig, configs: Sequence[ProcessorConfig]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from vision.config import RunConfig
 from vision.errors import VisionError, one_line
+from vision.expectations.judge import Judge
 from vision.folder import RunFolder
 from vision.frame import Frame
 from vision.outputs import Outputs
@@ -30,7 +31,7 @@ State = Literal["starting", "connecting", "running", "finishing", "done"]
 _log = logging.getLogger(__name__)
 _GRACE_S = 3.0  # what is under way when a run is interrupted may take this long; then it is not waited for
 _MOST_UNWRITTEN = 16  # records; the walk waits when so many are not written yet
-_INTERRUPTED = 130
+_UNMET, _INTERRUPTED = 1, 130
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,8 @@ class Outcome:
     """How a run ended.
 
     :ivar reason: in a few words.
-    :ivar exit_status: 0 done, 2 an output failed, 3 the source was lost, 130 interrupted.
+    :ivar exit_status: 0 done, 1 an expectation of level error was not met, 2 an output failed, 3 the source was lost,
+        130 interrupted.
     :ivar error: one line, where something failed.
     """
 
@@ -67,9 +69,10 @@ class Run:
         self._stop = asyncio.Event()
         self._interrupted = False
         self._stream = FrameStream(config.run.queue.size, config.policy)
+        self._judge = Judge(config.expectations, [step.producer() for step in self.steps])
         kept = config.run.evidence
         evidence = Evidence(kept, folder, waits=config.policy == "every") if kept is not None else None
-        self._outputs = Outputs(config.sinks, self.folder, self.summary, evidence)
+        self._outputs = Outputs(config.sinks, self.folder, self.summary, self._judge, evidence)
         self._walk: Walk | None = None
 
     @property
@@ -181,7 +184,7 @@ class Run:
             return {"reason": "failed", "exit_status": errors[0].exit_status, "error": str(errors[0])}
         if self._interrupted:
             return {"reason": "interrupted", "exit_status": _INTERRUPTED, "error": None}
-        return {"reason": ended.reason, "exit_status": 0, "error": None}
+        return {"reason": ended.reason, "exit_status": _UNMET if self._outputs.is_unmet else 0, "error": None}
 
 
 def _error_of(raised: BaseException) -> VisionError:

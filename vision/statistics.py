@@ -64,15 +64,19 @@ class Column:
             self._bins.update(_bin(value) for value in self._values)
             self._values = array("d")
 
+    def __len__(self) -> int:
+        return self._count
+
     def distribution(self) -> Distribution | None:
         """Of what was added so far; `None` when that is nothing."""
         if not self._count:
             return None
         std = math.sqrt(self._m2 / self._count)
-        percentiles = tuple(self._percentile(p) for p in PERCENTILES)
+        percentiles = tuple(self.percentile(p) for p in PERCENTILES)
         return Distribution(self._count, self._mean, std, self._min, self._max, self._last, percentiles)
 
-    def _percentile(self, percent: float) -> float:
+    def percentile(self, percent: float) -> float:
+        """One percentile of what was added so far, which must be something."""
         if not self._bins:
             return float(np.percentile(np.asarray(self._values), percent))
         rank, seen = percent / 100 * (self._count - 1), 0

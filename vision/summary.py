@@ -123,8 +123,17 @@ class Summary:
             "processors": {name: tally.as_dict() for name, tally in self.tallies.items()},
             "incidents": dict(self.incidents),
             "queue": asdict(queue) | {"worst_age_ms": round(queue.worst_age_ms, 3)},
-            "verdicts": [],
         }
+
+    def troubles(self) -> dict[str, str]:
+        """What is wrong with processors, by their names."""
+        found: dict[str, str] = {}
+        for name, tally in self.tallies.items():
+            if tally.quarantined:
+                found[name] = f"quarantined: {tally.quarantined}"
+            elif tally.last_error:
+                found[name] = f"last error: {tally.last_error}"
+        return found
 
     def _clock(self) -> dict[str, Any]:
         """How picture and sound were related, on how many frames, and how well."""

@@ -38,21 +38,54 @@ class Document:
     """Parsed YAML, and where each of its values stands.
 
     :ivar missing: what is to be said of values whose environment variable is not set, unless they are replaced.
+    :ivar texts: the nodes of texts that stand in the file as they are.
     """
 
     name: str
     data: Any
     where: dict[PathKeys, Location] = field(default_factory=dict)
     missing: dict[PathKeys, str] = field(default_factory=dict)
+    texts: dict[PathKeys, yaml.ScalarNode] = field(default_factory=dict)
 
-    def error(self, path: PathKeys, message: str) -> ConfigError:
-        """An error at a path: `demo.yaml:7: processors[1].use: message`."""
+    def error(self, path: PathKeys, message: str, at: int | None = None) -> ConfigError:
+        """An error at a path: `demo.yaml:7: processors[1].use: message`.
+
+        :param at: index of the character of the text at that path that the error is about: `demo.yaml:7:23: ...`.
+        """
         name, line = self.location(path)
         dotted, message = path_text(path), " ".join(message.split())
+        if at is not None:
+            if place := self._place_in_text(path, at):
+                return ConfigError(f"{name}:{place[0]}:{place[1]}: {dotted}: {message}")
+            message = f"column {at + 1} of it: {message}"
         if name == _SET:
             return ConfigError(f"{_SET} {dotted}: {message}")
-        place = f"{name}:{line}" if line else name
-        return ConfigError(f"{place}: {dotted}: {message}" if dotted else f"{place}: {message}")
+        where = f"{name}:{line}" if line else name
+        return ConfigError(f"{where}: {dotted}: {message}" if dotted else f"{where}: {message}")
+
+    def _place_in_text(self, path: PathKeys, at: int) -> tuple[int, int] | None:
+        """Line and column, from 1, of a character of a text; `None` where it does not stand there as it is.
+
+        The text may be quoted, or folded over lines: what is not space is the same, and in the same order.
+        """
+        node = self.texts.get(path)
+        if node is None or node.start_mark.buffer is None:
+            return None
+        source, begin, end = node.start_mark.buffer, node.start_mark.index, node.end_mark.index
+        if node.style in ("|", ">"):
+            begin = source.find("\n", begin, end) + 1  # behind the indicators
+        elif node.style:
+            begin += 1
+        before = "".join(node.value[:at].split())
+        for index in range(begin, end):
+            if source[index].isspace():
+                continue
+            if not before:
+                return source.count("\n", 0, index) + 1, index - source.rfind("\n", 0, index)
+            if source[index] != before[0]:
+                return None  # an escape
+            before = before[1:]
+        return source.count("\n", 0, begin) + 1, len(source[:end].rstrip()) - source.rfind("\n", 0, begin)
 
     def location(self, path: PathKeys) -> Location:
         """Where a path stands, or the nearest thing around it that stands somewhere."""
@@ -107,7 +140,7 @@ class Document:
         value = _parse(text, f"{option} {dotted}")
         self.data = _with(self.data, keys, value.data, dotted)
         given = option if option == _SET else f"{option} {text}"
-        for known in (self.where, self.missing):
+        for known in (self.where, self.missing, self.texts):
             for path in [path for path in known if path[: len(keys)] == keys]:
                 del known[path]
         for depth in range(1, len(keys) + 1):
@@ -184,7 +217,12 @@ def _construct(loader: yaml.SafeLoader, node: yaml.Node, path: PathKeys, documen
         items = enumerate(node.value)
         return [_construct(loader, item, (*path, i), document, inside) for i, item in items]
     value = _scalar(loader, node, path, document)
-    return _substituted(value, path, document) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    text = _substituted(value, path, document)
+    if isinstance(node, yaml.ScalarNode) and text == value:
+        document.texts[path] = node
+    return text
 
 
 def _scalar(loader: yaml.SafeLoader, node: yaml.Node, path: PathKeys, document: Document) -> Any:

@@ -10,6 +10,9 @@ from typing import Any
 
 from vision.config import SinkConfig
 from vision.errors import OutputError, VisionError, one_line
+from vision.expectations.judge import Judge
+from vision.expectations.junit import junit
+from vision.expectations.moments import Happening, Moment
 from vision.folder import RunFolder, reason_of
 from vision.gaps import PictureGaps
 from vision.incidents import Incident, IncidentTracker, clock_slips
@@ -35,12 +38,16 @@ class Outputs:
         configs: Sequence[SinkConfig],
         folder: RunFolder,
         summary: Summary,
+        judge: Judge,
         evidence: Evidence | None = None,
     ) -> None:
-        self._configs, self._folder, self._summary, self._evidence = configs, folder, summary, evidence
+        self._configs, self._folder, self._summary = configs, folder, summary
+        self._judge, self._evidence = judge, evidence
         self._tracker = IncidentTracker(summary.metrics, summary.listeners)
         self._gaps = PictureGaps()
         self._sinks: list[tuple[str, Sink]] = []
+        self.is_unmet = False
+        """At the end: an expectation of level `error` was not met."""
 
     def open(self) -> None:
         """Make and open the sinks; those that are open already are closed when one fails."""
@@ -49,6 +56,7 @@ class Outputs:
         try:
             for config in self._configs:
                 sink = _guarded(config.use, partial(config.sink, config.options, self._folder.path))
+                sink.fields = self._summary.metrics
                 self._sinks.append((config.use, sink))
                 _guarded(config.use, sink.open)
         except OutputError:
@@ -60,6 +68,7 @@ class Outputs:
         for record in records:
             frame = record.frame
             self._summary.add(record)
+            self._judge.add(Moment.of(record))
             self._note(itertools.chain(self._tracker.add(record), self._gaps.add(frame), clock_slips(frame)))
             if self._evidence is not None:
                 self._evidence.add(record, itertools.chain(self._tracker.open, self._gaps.open))
@@ -95,17 +104,23 @@ class Outputs:
         """Write what is known only at the end; each part is tried whatever becomes of the others.
 
         :param errors: what could not be written is added to it.
-        :param head: the first part of the summary, which depends on the errors so far.
+        :param head: the first part of the summary, which depends on the errors so far, and on the verdicts.
         :param transport: what was counted of the network, if there was any.
         :returns: the summary.
         """
         self._summary.pictures_missing = round(self._gaps.missing)
-        totals = self._summary.as_dict(queue) | {"transport": transport}
+        verdicts = self._judge.verdicts(self._summary.troubles())
+        self.is_unmet = any(verdict.level == "error" and not verdict.is_met for verdict in verdicts)
+        judged = {"verdicts": [verdict.as_dict() for verdict in verdicts]}
+        totals = self._summary.as_dict(queue) | {"transport": transport} | judged
         if self._evidence is not None:
             totals["evidence"] = self._evidence.as_dict()
         _attempt(self._folder.close, errors)
         _attempt(lambda: self._folder.write_run({**facts, **head()}), errors)
         _attempt(lambda: self._folder.write_summary({**head(), **totals}), errors)
+        if verdicts:
+            report = junit({**head(), **totals}, self._folder.started)
+            _attempt(lambda: self._folder.write_text("junit.xml", report), errors)
         return {**head(), **totals}
 
     def _note(self, incidents: Iterable[Incident]) -> None:
@@ -114,6 +129,7 @@ class Outputs:
                 incident = self._evidence.with_files(incident)
             self._summary.add_incident(incident)
             self._folder.add_incident(incident)
+            self._judge.add_incident(Happening.from_dict(incident.as_dict()))
             for use, sink in self._sinks:
                 _guarded(use, partial(sink.add_incident, incident))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from vision.incidents import Incident
@@ -23,6 +24,8 @@ class Sink(ABC):
     """
 
     Options: ClassVar[type[Options]] = Options
+    fields: Mapping[str, tuple[MetricInfo, ...]] = MappingProxyType({})
+    """Those of each processor's result, by its name; known from `open` on."""
 
     def __init__(self, options: Any, folder: Path) -> None:
         self.options: Any = options

@@ -1,0 +1,174 @@
+"""Expectations held against a run as it goes; the verdicts at its end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from vision.expectations.gathering import Counted, Gathered, Pace, WindowAtWork, percent
+from vision.expectations.moments import Happening, Moment
+from vision.expectations.terms import Compared, Meaning, Reading, Span, Term
+from vision.expectations.units import RATIO, shown
+from vision.expectations.verdict import Expectation, Outcome, Verdict
+from vision.expectations.vocabulary import Producer
+
+__all__ = [
+    "Judge",
+]
+
+
+class Judge:
+    """Takes what is recorded, and judges at the end.
+
+    A frame lasts until the next one. Memory does not grow with the run, but for percentiles as `Column` has them.
+    """
+
+    def __init__(self, expectations: Iterable[Expectation], producers: Iterable[Producer] = ()) -> None:
+        self.expectations = tuple(expectations)
+        self._needs = {producer.name: producer.needs for producer in producers}
+        self._windows: dict[Span, WindowAtWork] = {}
+        self._gathered: dict[tuple[str, Span], Gathered] = {}
+        self._counted: dict[tuple[tuple[tuple[str, str], ...], Span], Counted] = {}
+        for expectation in self.expectations:
+            if expectation.meaning is not None:
+                self._prepare(expectation.meaning)
+        self._pace = Pace()
+        self._errors: dict[str, str] = {}
+
+    def _prepare(self, meaning: Meaning) -> None:
+        window = self._windows.setdefault(meaning.span, WindowAtWork(meaning.span))
+        for term in meaning.terms:
+            for series in chain(term.rules, () if term.series is None else (term.series,)):
+                self._gathered.setdefault((series.text, meaning.span), Gathered(series, window))
+            if term.series is None:
+                self._counted.setdefault((term.filters, meaning.span), Counted(term.filters, window))
+
+    def add(self, moment: Moment) -> None:
+        """Take a frame."""
+        if not self._windows:
+            return
+        step_s, before = self._pace.step(moment)
+        self._errors.update(moment.errors)
+        for window in self._windows.values():
+            window.add(moment, step_s)
+        for gathered in self._gathered.values():
+            gathered.add(moment, step_s, before)
+
+    def add_incident(self, happening: Happening) -> None:
+        """Take an incident, once the frames in it were taken."""
+        for counted in self._counted.values():
+            counted.add(happening)
+        if happening.pictures_missing:
+            for gathered in self._gathered.values():
+                gathered.miss(happening)
+
+    def verdicts(self, troubles: Mapping[str, str] | None = None) -> tuple[Verdict, ...]:
+        """The verdicts so far.
+
+        :param troubles: what is known to be wrong with processors, by their names.
+        """
+        known = self._errors_as_troubles() | dict(troubles or {})
+        return tuple(self._verdict(expectation, known) for expectation in self.expectations)
+
+    def _errors_as_troubles(self) -> dict[str, str]:
+        return {name: f"last error: {error}" for name, error in self._errors.items()}
+
+    def _verdict(self, expectation: Expectation, troubles: Mapping[str, str]) -> Verdict:
+        meaning = expectation.meaning
+        head: dict[str, Any] = {key: getattr(expectation, key) for key in ("name", "that", "level", "preset")}
+        if meaning is None:
+            return Verdict(**head, verdict="skipped", reason=expectation.skipped)
+        figures = {term.text: self._figure(term, meaning.span, expectation.min_coverage) for term in meaning.terms}
+        values = {text: figure.value for text, figure in figures.items()}
+        holds = meaning.holds(values)
+        outcome: Outcome = "not_measured" if holds is None else "passed" if holds else "failed"
+        shown_ = _decisive(meaning.comparisons, values, outcome)
+        coverages = [figure.coverage for figure in figures.values() if figure.coverage is not None]
+        return Verdict(
+            **head,
+            verdict=outcome,
+            value=_rounded(shown_.value(values)) if shown_ else None,
+            unit=None if shown_ is None or shown_.unit in (None, RATIO) else shown_.unit,
+            limit=shown_.limit_text if shown_ else None,
+            coverage=round(min(coverages), 6) if coverages else None,
+            reason=self._reason(outcome, shown_, figures, meaning.span, troubles),
+            window=meaning.span.text or None,
+        )
+
+    def _reason(
+        self,
+        outcome: Outcome,
+        shown_: Compared | None,
+        figures: Mapping[str, _Figure],
+        span: Span,
+        troubles: Mapping[str, str],
+    ) -> str | None:
+        if outcome == "passed":
+            return None
+        if outcome == "failed":
+            if shown_ is None:
+                return "is not so"
+            value = shown_.value({text: figure.value for text, figure in figures.items()})
+            return f"{shown_.text} is {_number(value)}{shown(shown_.unit)}, not {shown_.limit_text}"
+        missing = [figure for figure in figures.values() if figure.missing is not None]
+        if not missing:
+            return "cannot be calculated: a division by zero, or a number beyond all bounds"
+        return "; ".join([str(missing[0].missing), *self._causes(missing[0], span, troubles)])
+
+    def _causes(self, figure: _Figure, span: Span, troubles: Mapping[str, str]) -> Iterable[str]:
+        """What is known of why it was not measured."""
+        names = [producer.name for producer in figure.producers]
+        for name in names:
+            names += [needed for needed in self._needs.get(name, ()) if needed not in names]
+        yield from (f"{name}: {troubles[name]}" for name in names if name in troubles)
+        yield from self._pace.causes(span, figure.producers)
+
+    def _figure(self, term: Term, span: Span, min_coverage: float) -> _Figure:
+        window = self._windows[span]
+        sources = [self._gathered[rule.text, span] for rule in term.rules]
+        if term.series is not None:
+            sources.append(self._gathered[term.series.text, span])
+        producers = tuple({p.name: p for source in sources for p in source.series.producers}.values())
+        if reason := self._pace.unreached(span) or window.empty():
+            return _Figure(None, 0.0, reason, producers)
+        reached = self._pace.reached(span)
+        coverages = {source: source.coverage(term.statistic, reached) for source in sources}
+        least = min(coverages, key=lambda source: coverages[source], default=None)
+        coverage = reached if least is None else coverages[least]
+        if term.statistic != "coverage" and coverage < min_coverage:
+            what = "the window" if least is None else least.series.text
+            told = f"{what} was measured in {percent(coverage)} of what was due, min_coverage is {min_coverage:.0%}"
+            return _Figure(None, coverage, told, producers)
+        if term.series is None:
+            value = self._counted[term.filters, span].statistic(term.statistic)
+            reason = None if value is not None else "the window has no length"
+        else:
+            value, reason = sources[-1].statistic(term.statistic, coverage)
+        return _Figure(value, coverage, reason, producers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Figure:
+    """What a term came to, or why there is nothing to say."""
+
+    value: Reading
+    coverage: float | None
+    missing: str | None
+    producers: tuple[Producer, ...] = ()
+
+
+def _decisive(comparisons: Sequence[Compared], values: Mapping[str, Reading], outcome: Outcome) -> Compared | None:
+    """The comparison that made the verdict: the first that is as it."""
+    wanted = {"passed": True, "failed": False}.get(outcome)
+    return next((c for c in comparisons if c.holds(values) is wanted), comparisons[0] if comparisons else None)
+
+
+def _rounded(value: Reading) -> Reading:
+    return round(value, 6) if isinstance(value, float) and math.isfinite(value) else value
+
+
+def _number(value: Reading) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
