@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from vision.intake import DecodedPicture, DecodedSound, Intake
     from vision.processor import Options, Processor, Reads, StreamInfo
     from vision.record import Record
-    from vision.result import Hysteresis, IncidentRule, MetricInfo, Result, array, metric, metrics_of
+    from vision.result import (
+        Hysteresis,
+        IncidentRule,
+        MetricInfo,
+        Outline,
+        Readout,
+        Result,
+        array,
+        metric,
+        metrics_of,
+    )
     from vision.rtp.statistics import Freezes
     from vision.sender_clock import SenderClock
     from vision.sinks.base import Sink
@@ -72,6 +82,8 @@ _HOMES = {
         "Hysteresis",
         "IncidentRule",
         "MetricInfo",
+        "Outline",
+        "Readout",
         "Result",
         "array",
         "metric",
@@ -102,9 +114,11 @@ __all__ = [
     "MetricInfo",
     "ModelError",
     "Options",
+    "Outline",
     "OutputError",
     "Picture",
     "Processor",
+    "Readout",
     "Reads",
     "Record",
     "Relation",

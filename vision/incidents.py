@@ -87,6 +87,12 @@ class IncidentTracker:
         for watch in self._watches:
             yield from watch.take(record)
 
+    def running(self) -> Iterator[Incident]:
+        """The stretches that go on and count already, as if they ended with their last picture."""
+        for watch in self._watches:
+            if watch.stretch is not None and watch.stretch.end_s is None:
+                yield from watch.told_of(watch.stretch)
+
     def end(self) -> Iterator[Incident]:
         """The run is over; yields the incidents that are still open."""
         for watch in self._watches:
@@ -168,6 +174,10 @@ class _Watch:
         if stretch is None:
             return
         self.before.extend(stretch.after)
+        yield from self.told_of(stretch)
+
+    def told_of(self, stretch: _Stretch) -> Iterator[Incident]:
+        """The incident that a stretch is, if it counts."""
         end_s = stretch.last_s if stretch.end_s is None else stretch.end_s
         if end_s - stretch.start_s >= self.rule.min_s - _ROUNDING_S:
             yield Incident(

@@ -1,4 +1,4 @@
-"""Sound at 16 kHz, the rate that what listens to speech is made for."""
+"""Sound at another rate: at 16 kHz for what listens to speech, at 48 kHz for what is played."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import numpy as np
 
 from vision.frame import SPEECH_HZ, Samples
 
-__all__ = ["SpeechResampler", "resampled"]
+__all__ = ["Resampler", "SpeechResampler", "resampled"]
 
 
-class SpeechResampler:
-    """A stream of samples at any rate, block by block, to 16 kHz by libswresample.
+class Resampler:
+    """A stream of samples at one rate, block by block, to another by libswresample.
 
-    The first sample out is of the time of the first one in. It looks 1 ms ahead, at 8 kHz 2 ms: so much comes later.
+    The first sample out is of the time of the first one in. It looks ahead by sixteen samples of the lower rate: so
+    much comes later.
     """
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, to_hz: int) -> None:
         self._rate_hz = rate_hz
-        self._resampler = av.AudioResampler("flt", "mono", SPEECH_HZ)
+        self._resampler = av.AudioResampler("flt", "mono", to_hz)
 
     def add(self, samples: Samples) -> Samples:
         """Take `(N,) float32` mono; returns what is ready, `(M,) float32`."""
@@ -35,6 +36,13 @@ class SpeechResampler:
     def _out(self, block: av.AudioFrame | None) -> Samples:
         ready = [resampled.to_ndarray()[0] for resampled in self._resampler.resample(block)]
         return np.concatenate(ready) if ready else np.zeros(0, np.float32)
+
+
+class SpeechResampler(Resampler):
+    """The same to 16 kHz."""
+
+    def __init__(self, rate_hz: int) -> None:
+        super().__init__(rate_hz, SPEECH_HZ)
 
 
 def resampled(samples: Samples, rate_hz: int) -> Samples:

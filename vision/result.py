@@ -9,7 +9,18 @@ from typing import Any, Literal, get_type_hints
 
 from vision.frame import Cause
 
-__all__ = ["Hysteresis", "IncidentRule", "MetricInfo", "Result", "array", "metric", "metrics_of", "record_of"]
+__all__ = [
+    "Hysteresis",
+    "IncidentRule",
+    "MetricInfo",
+    "Outline",
+    "Readout",
+    "Result",
+    "array",
+    "metric",
+    "metrics_of",
+    "record_of",
+]
 
 Good = Literal["high", "low", "true", "false", "neither"]
 _KEY = "vision"
@@ -73,6 +84,34 @@ class IncidentRule:
 
 
 @dataclass(frozen=True, slots=True)
+class Readout:
+    """How a metric is shown beside a picture, to people who watch it.
+
+    :ivar name: of the overlay, and its label; short.
+    :ivar full: the value at which a bar is full; `None`: no bar.
+    :ivar error: another metric of the same result, half the interval around this one's value.
+    :ivar words: of a metric that is a code: what its values 0, 1, 2, ... mean.
+    """
+
+    name: str
+    full: float | None = None
+    error: str | None = None
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """How an array of points in px, `(N, 2)`, is drawn over a picture.
+
+    :ivar name: of the overlay.
+    :ivar paths: numbers of points that lines go through, a closed one ends where it begins; none: points are dots.
+    """
+
+    name: str
+    paths: tuple[tuple[int, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class MetricInfo:
     """What is known about one field of a result."""
 
@@ -85,6 +124,8 @@ class MetricInfo:
     recorded: bool = True
     shape: tuple[int, ...] | None = None
     incident: IncidentRule | None = None
+    readout: Readout | None = None
+    outline: Outline | None = None
 
 
 class Result:
@@ -100,6 +141,7 @@ def metric(
     range: tuple[float | None, float | None] = (None, None),
     good: Good = "neither",
     incident: IncidentRule | None = None,
+    readout: Readout | None = None,
     default: Any = dataclasses.MISSING,
 ) -> Any:
     """A field that goes into the record and the summary.
@@ -107,32 +149,59 @@ def metric(
     `unit` is `px`, `s`, `ms`, `deg`, `1` (a ratio or a plain number) and the like; booleans have the unit `bool`.
     `range` is the closed interval of possible values, `None` where it has no end. `good` says which end is
     better. Annotate the field `float | None` where it can be *not measured*: `None` is written as `null`, never
-    as 0.
+    as 0. With a `readout`, the value is shown where pictures are.
     """
-    meta = {_KEY: {"description": description, "unit": unit, "range": range, "good": good, "incident": incident}}
+    known = {"description": description, "unit": unit, "range": range, "good": good}
+    meta = {_KEY: {**known, "incident": incident, "readout": readout}}
     return dataclasses.field(default=default, metadata=meta)
 
 
-def array(description: str, *, unit: str, shape: tuple[int, ...], default: Any = dataclasses.MISSING) -> Any:
-    """A field for other processors only: a numpy array of the given shape, not written into the record."""
-    meta = {_KEY: {"description": description, "unit": unit, "shape": shape, "recorded": False}}
+def array(
+    description: str,
+    *,
+    unit: str,
+    shape: tuple[int, ...],
+    outline: Outline | None = None,
+    default: Any = dataclasses.MISSING,
+) -> Any:
+    """A field for other processors only: a numpy array of the given shape, not written into the record.
+
+    Points in px, `(N, 2)`, are drawn over pictures by their `outline`; without one, they are not.
+
+    :raises ValueError: when an outline does not fit the array.
+    """
+    if outline is not None and (unit != "px" or len(shape) != 2 or shape[1] != 2):
+        raise ValueError(f"outline '{outline.name}' needs points in px, (N, 2); the array is {shape} in {unit}")
+    if outline is not None and not all(0 <= point < shape[0] for path in outline.paths for point in path):
+        raise ValueError(f"outline '{outline.name}' names points beyond the {shape[0]} that there are")
+    meta = {_KEY: {"description": description, "unit": unit, "shape": shape, "recorded": False, "outline": outline}}
     return dataclasses.field(default=default, metadata=meta)
 
 
 def metrics_of(result_type: type[Result]) -> tuple[MetricInfo, ...]:
     """The fields of a result type.
 
-    :raises TypeError: when a field was declared without `metric()` or `array()`, its incident does not fit it, or the
-        type is no dataclass.
+    :raises TypeError: when a field was declared without `metric()` or `array()`, its incident or readout does not fit
+        it, or the type is no dataclass.
     """
     if not dataclasses.is_dataclass(result_type):
         raise TypeError(f"{result_type.__name__} is not a dataclass; write @dataclass(frozen=True, slots=True)")
     hints = get_type_hints(result_type)
     infos = tuple(_info(result_type, field, hints[field.name]) for field in dataclasses.fields(result_type))
     for info in infos:
+        name = f"{result_type.__name__}.{info.name}"
         if info.incident is not None:
-            _require_fitting(f"{result_type.__name__}.{info.name}", info, info.incident, infos)
+            _require_fitting(name, info, info.incident, infos)
+        if info.readout is not None:
+            _require_known_error(name, info.readout, infos)
     return infos
+
+
+def _require_known_error(name: str, readout: Readout, infos: tuple[MetricInfo, ...]) -> None:
+    recorded = [info.name for info in infos if info.recorded]
+    if readout.error not in (None, *recorded):
+        allowed = f"allowed: {', '.join(recorded)} (metrics of the same result)"
+        raise TypeError(f"{name}: readout '{readout.name}': error='{readout.error}'; {allowed}")
 
 
 def _require_fitting(name: str, info: MetricInfo, rule: IncidentRule, infos: tuple[MetricInfo, ...]) -> None:
@@ -161,6 +230,8 @@ def _info(owner: type, field: dataclasses.Field[Any], hint: Any) -> MetricInfo:
         recorded=meta.get("recorded", True),
         shape=meta.get("shape"),
         incident=meta.get("incident"),
+        readout=meta.get("readout"),
+        outline=meta.get("outline"),
     )
 
 

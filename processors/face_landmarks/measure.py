@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from processors.face_landmarks.engine import Found
 from processors.face_landmarks.mesh import (
+    CONTOURS,
     EYE_CORNERS_OUTER,
     INNER_LIP_LOWER,
     INNER_LIP_UPPER,
@@ -17,7 +18,7 @@ from processors.face_landmarks.mesh import (
     RIGHT_EYE,
 )
 from processors.face_landmarks.pose import pose_matrix
-from vision import IncidentRule, Result, array, metric
+from vision import IncidentRule, Outline, Readout, Result, array, metric
 
 __all__ = ["FaceLandmarks", "measure"]
 
@@ -74,6 +75,7 @@ class FaceLandmarks(Result):
         "Gap of the inner lips, mean over 8 pairs of points, over inter_ocular_px (after THEval 2026)",
         unit="1",
         range=(0, None),
+        readout=Readout("mouth", full=0.3),
         default=None,
     )
     eye_openness_left: float | None = metric(
@@ -94,7 +96,9 @@ class FaceLandmarks(Result):
         range=(0, None),
         default=None,
     )
-    points_px: Points | None = array("x, y of the points", unit="px", shape=(POINTS, 2), default=None)
+    points_px: Points | None = array(
+        "x, y of the points", unit="px", shape=(POINTS, 2), outline=Outline("landmarks", CONTOURS), default=None
+    )
     points_norm: Points | None = array(
         "x over width, y over height, z (depth, towards the camera negative) over width",
         unit="1",

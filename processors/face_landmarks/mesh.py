@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "BLENDSHAPE_POINTS",
+    "CONTOURS",
     "EYE_CORNERS_OUTER",
     "INNER_LIP_LOWER",
     "INNER_LIP_UPPER",
@@ -79,3 +80,18 @@ BLENDSHAPE_POINTS = (
 
 # the 40 points of both rims: FACEMESH_LIPS of mediapipe 0.10.21, mediapipe/python/solutions/face_mesh_connections.py
 LIPS = REFINED_LIPS[:40]
+
+# face oval, both lips, eyes, brows and irises, as lines: FACEMESH_CONTOURS and FACEMESH_IRISES of the same file
+# fmt: off
+CONTOURS = (
+    (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377, 152, 148, 176, 149, 150,
+     136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109, 10),
+    (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185, 61),
+    (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191, 78),
+    (33, 7, 163, 144, 145, 153, 154, 155, 133, 173, 157, 158, 159, 160, 161, 246, 33),
+    (263, 249, 390, 373, 374, 380, 381, 382, 362, 398, 384, 385, 386, 387, 388, 466, 263),
+    (46, 53, 52, 65, 55), (70, 63, 105, 66, 107),
+    (276, 283, 282, 295, 285), (300, 293, 334, 296, 336),
+    (469, 470, 471, 472, 469), (474, 475, 476, 477, 474),
+)
+# fmt: on

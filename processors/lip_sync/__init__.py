@@ -19,13 +19,14 @@ from processors.lip_sync.limits import LIMITS, LimitName, Verdict
 from processors.lip_sync.model import load, shipped
 from processors.lip_sync.tracker import Drift, Reading, Tracker
 from processors.speech import SETTLED_AFTER_S, Speech
-from vision import Frame, IncidentRule, Processor, Reads, Result, StreamInfo, metric
+from vision import Frame, IncidentRule, Processor, Readout, Reads, Result, StreamInfo, metric
 
 __all__ = ["LipSync", "LipSyncOptions", "LipSyncProcessor", "State"]
 
 _SCORE_S = 0.5  # to each side of the moment of a score
 _KEPT_S = 2.0  # beside what a window needs, for sound that comes late
 _STALE_S = 1.0  # an offset is of a stream that goes on
+_STATES = ("idle", "listening", "speaking", "lips without voice", "voice without lips", "no face")  # of `State`
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,11 @@ class LipSync(Result):
     """
 
     offset_ms: float | None = metric(
-        "How much later the sound is than the lips; negative: earlier", unit="ms", range=(-800, 800), default=None
+        "How much later the sound is than the lips; negative: earlier",
+        unit="ms",
+        range=(-800, 800),
+        readout=Readout("offset", error="offset_error_ms"),
+        default=None,
     )
     offset_error_ms: float | None = metric(
         "Half the interval around offset_ms that holds the truth in nine of ten, with the clock's error",
@@ -81,6 +86,7 @@ class LipSync(Result):
         " 5 no face; of 1.1 s ago",
         unit="1",
         range=(0, 5),
+        readout=Readout("state", words=_STATES),
         default=None,
     )
     speech: bool | None = metric("Somebody speaks, as `speech.speaking` has it", unit="bool", default=None)

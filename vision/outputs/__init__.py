@@ -45,6 +45,7 @@ class Outputs:
         self._judge, self._evidence = judge, evidence
         self._tracker = IncidentTracker(summary.metrics, summary.listeners)
         self._gaps = PictureGaps()
+        self._running: tuple[Incident, ...] = ()
         self._sinks: list[tuple[str, Sink]] = []
         self.is_unmet = False
         """At the end: an expectation of level `error` was not met."""
@@ -70,6 +71,7 @@ class Outputs:
             self._summary.add(record)
             self._judge.add(Moment.of(record))
             self._note(itertools.chain(self._tracker.add(record), self._gaps.add(frame), clock_slips(frame)))
+            self._tell_running()
             if self._evidence is not None:
                 self._evidence.add(record, itertools.chain(self._tracker.open, self._gaps.open))
             for use, sink in self._sinks:
@@ -132,6 +134,13 @@ class Outputs:
             self._judge.add_incident(Happening.from_dict(incident.as_dict()))
             for use, sink in self._sinks:
                 _guarded(use, partial(sink.add_incident, incident))
+
+    def _tell_running(self) -> None:
+        running = tuple(self._tracker.running())
+        if running or self._running:
+            for use, sink in self._sinks:
+                _guarded(use, partial(sink.set_running, running))
+        self._running = running
 
 
 def _attempt(write: Callable[[], Any], errors: list[VisionError]) -> None:

@@ -49,5 +49,8 @@ class Sink(ABC):
     def add_incident(self, incident: Incident) -> None:  # noqa: B027
         """Take an incident, once it is over; before the record with which that is known."""
 
+    def set_running(self, incidents: tuple[Incident, ...]) -> None:  # noqa: B027
+        """The incidents that go on, as if they ended here; before each record with which there are any, or no more."""
+
     def close(self) -> None:  # noqa: B027
         """Called once, on every way out."""
