@@ -12,10 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision import config, yamlfile
+from vision import yamlfile
 from vision.config import load
 from vision.errors import ConfigError
 from vision.frame import Frame
+from vision.record import RESERVED
 
 GOOD = """\
 name: good
@@ -327,4 +328,4 @@ def test_reserved_names_are_those_of_a_record() -> None:
     from vision.testing import make_frame
 
     frame: Frame = make_frame()
-    assert set(Record(frame, {}).as_dict()) == config._RESERVED
+    assert set(Record(frame, {}).as_dict()) == RESERVED

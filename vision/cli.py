@@ -27,7 +27,7 @@ from vision import catalog, display, models, terminal
 from vision.config import RunConfig, load
 from vision.doctor import examine
 from vision.errors import ConfigError, OutputError, SourceError, VisionError, one_line
-from vision.folder import default_folder
+from vision.folder import cannot_write, default_folder
 from vision.listing import print_plugins
 from vision.plan import Step, models_of, plan
 from vision.runner import Outcome, Run
@@ -218,6 +218,27 @@ async def _examined(loaded: RunConfig) -> int:
                 word, style = _JUDGED[step.ok]
                 _out.print(Text(f"{word:<6}", style=style) + Text(f"{step.name}: {step.said}"), soft_wrap=True)
                 status = SourceError.exit_status if step.ok is False else status
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="of a run, also of one that was killed")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="default: report.html in it")] = None,
+) -> None:
+    """Write the report of a run, one file that opens offline, from its folder alone."""
+    from vision.report.making import write_report  # reads and draws; no other command needs it
+
+    with _writing(out or folder):
+        _out.print(f"written: {write_report(folder, out)}", soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What the system refuses is told in a line."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 @app.command(name="list")

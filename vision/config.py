@@ -19,6 +19,7 @@ from vision.expectations.items import expectations
 from vision.expectations.verdict import Expectation
 from vision.expectations.vocabulary import Producer, Vocabulary
 from vision.processor import Options, Placement, Processor, Reads
+from vision.record import RESERVED
 from vision.redaction import redacted
 from vision.result import Result, metrics_of
 from vision.sinks.base import Sink
@@ -27,20 +28,6 @@ from vision.yamlfile import Document, PathKeys
 
 __all__ = ["EvidenceOptions", "ProcessorConfig", "RunConfig", "RunOptions", "SinkConfig", "SourceConfig", "load"]
 
-_RESERVED = frozenset(
-    [
-        "index",
-        "time_s",
-        "arrival_s",
-        "width",
-        "height",
-        "key_frame",
-        "corrupt",
-        "clock",
-        "transport",
-        "errors",
-    ]
-)
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 _LONGEST_CALL_S = 86_400
 
@@ -277,11 +264,11 @@ def _sink(document: Document, data: dict[str, Any], path: PathKeys) -> SinkConfi
 
 
 def _processors(document: Document, items: list[dict[str, Any]]) -> Iterable[ProcessorConfig]:
-    taken = set(_RESERVED)
+    taken = set(RESERVED)
     for i, data in enumerate(items):
         config = _processor(document, data, ("processors", i))
         if config.name in taken:
-            reason = "is a field of every record" if config.name in _RESERVED else "is used twice"
+            reason = "is a field of every record" if config.name in RESERVED else "is used twice"
             raise document.error(("processors", i), f"the name '{config.name}' {reason}; give another: name: ...")
         taken.add(config.name)
         yield config

@@ -18,6 +18,7 @@ from vision.config import RunConfig
 from vision.errors import ConfigError, OutputError
 from vision.incidents import Incident
 from vision.redaction import redacted
+from vision.result import metrics_of
 
 __all__ = ["RunFolder", "cannot_write", "default_folder", "reason_of"]
 
@@ -46,6 +47,7 @@ class RunFolder:
             "name": config.name,
             "started": self.started.isoformat(timespec="milliseconds"),
             "config": config.as_dict(),
+            "metrics": _metrics(config),
             "versions": {"python": platform.python_version()} | _versions(),
             "machine": {"system": platform.platform(), "cpus": os.cpu_count()},
         }
@@ -116,6 +118,23 @@ def _plain(data: Any) -> Any:
     if isinstance(data, float):
         return data if math.isfinite(data) else None
     return data if data is None or isinstance(data, bool | int | str) else str(data)
+
+
+def _metrics(config: RunConfig) -> dict[str, Any]:
+    """What the run's metrics mean, so that its folder can be read where its processors are not installed."""
+    return {
+        f"{processor.name}.{info.name}": {
+            "description": info.description,
+            "unit": info.unit,
+            "range": list(info.range),
+            "good": info.good,
+            "kind": info.kind,
+            "reads": (processor.processor.reads.name or "").lower(),
+        }
+        for processor in config.processors
+        for info in metrics_of(processor.processor.result_type())
+        if info.recorded
+    }
 
 
 def _versions() -> dict[str, str | None]:

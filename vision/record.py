@@ -10,9 +10,24 @@ from typing import Any
 from vision.frame import Frame
 from vision.result import Result
 
-__all__ = ["Measured", "Record"]
+__all__ = ["RESERVED", "Measured", "Record"]
 
 Measured = Mapping[str, float | bool | None]
+RESERVED = frozenset(
+    [
+        "index",
+        "time_s",
+        "arrival_s",
+        "width",
+        "height",
+        "key_frame",
+        "corrupt",
+        "clock",
+        "transport",
+        "errors",
+    ]
+)
+"""Fields of every record, which no processor can be named after."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ __all__ = [
     "record_of",
 ]
 
-Good = Literal["high", "low", "true", "false", "neither"]
+Good = Literal["high", "low", "zero", "true", "false", "neither"]
 _KEY = "vision"
 _FARTHEST = (
     -1e100,
@@ -148,8 +148,8 @@ def metric(
 
     `unit` is `px`, `s`, `ms`, `deg`, `1` (a ratio or a plain number) and the like; booleans have the unit `bool`.
     `range` is the closed interval of possible values, `None` where it has no end. `good` says which end is
-    better. Annotate the field `float | None` where it can be *not measured*: `None` is written as `null`, never
-    as 0. With a `readout`, the value is shown where pictures are.
+    better; `zero`: whatever lies nearer to it, on either side. Annotate the field `float | None` where it can be
+    *not measured*: `None` is written as `null`, never as 0. With a `readout`, the value is shown where pictures are.
     """
     known = {"description": description, "unit": unit, "range": range, "good": good}
     meta = {_KEY: {**known, "incident": incident, "readout": readout}}

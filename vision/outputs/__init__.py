@@ -47,6 +47,7 @@ class Outputs:
         self._gaps = PictureGaps()
         self._running: tuple[Incident, ...] = ()
         self._sinks: list[tuple[str, Sink]] = []
+        self._closed: list[tuple[str, Sink]] = []
         self.is_unmet = False
         """At the end: an expectation of level `error` was not met."""
 
@@ -93,6 +94,7 @@ class Outputs:
     def _close_sinks(self, errors: list[VisionError]) -> None:
         while self._sinks:
             use, sink = self._sinks.pop()
+            self._closed.insert(0, (use, sink))
             _attempt(partial(_guarded, use, sink.close), errors)
 
     def finish(
@@ -123,6 +125,12 @@ class Outputs:
         if verdicts:
             report = junit({**head(), **totals}, self._folder.started)
             _attempt(lambda: self._folder.write_text("junit.xml", report), errors)
+        before = len(errors)
+        for use, sink in self._closed:
+            _attempt(partial(_guarded, use, sink.conclude), errors)
+        if len(errors) > before:
+            _attempt(lambda: self._folder.write_run(head()), errors)
+            _attempt(lambda: self._folder.write_summary({**head(), **totals}), errors)
         return {**head(), **totals}
 
     def _note(self, incidents: Iterable[Incident]) -> None:

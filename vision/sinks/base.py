@@ -54,3 +54,6 @@ class Sink(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Called once, on every way out."""
+
+    def conclude(self) -> None:  # noqa: B027
+        """Called last, when all that the run itself writes, summary.json included, is in the folder."""
