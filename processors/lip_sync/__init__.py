@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import vision
 from processors.face_landmarks import FaceLandmarks
@@ -17,6 +18,7 @@ from processors.lip_sync.gate import is_usable, spoken_s
 from processors.lip_sync.history import History, Window
 from processors.lip_sync.limits import LIMITS, LimitName, Verdict
 from processors.lip_sync.model import load, shipped
+from processors.lip_sync.syncnet import Embedder, SyncNetEstimate, SyncNetTrack, network
 from processors.lip_sync.tracker import Drift, Reading, Tracker
 from processors.speech import SETTLED_AFTER_S, Speech
 from vision import Frame, IncidentRule, Processor, Readout, Reads, Result, StreamInfo, metric
@@ -25,6 +27,7 @@ __all__ = ["LipSync", "LipSyncOptions", "LipSyncProcessor", "State"]
 
 _SCORE_S = 0.5  # to each side of the moment of a score
 _KEPT_S = 2.0  # beside what a window needs, for sound that comes late
+_HALF_PICTURE_S = 0.02  # SyncNet tells whole pictures of 25 a second
 _STALE_S = 1.0  # an offset is of a stream that goes on
 _STATES = ("idle", "listening", "speaking", "lips without voice", "voice without lips", "no face")  # of `State`
 
@@ -65,6 +68,20 @@ class LipSync(Result):
         "By how much that window's correlation exceeds those of offsets more than 150 ms away",
         unit="1",
         range=(0, 2),
+        good="high",
+        default=None,
+    )
+    lse_d: float | None = metric(
+        "SyncNet's distance of lips and sound at its best offset (LSE-D); with `method: syncnet`",
+        unit="1",
+        range=(0, None),
+        good="low",
+        default=None,
+    )
+    lse_c: float | None = metric(
+        "By how much SyncNet's median distance over all offsets exceeds it (LSE-C); with `method: syncnet`",
+        unit="1",
+        range=(0, None),
         good="high",
         default=None,
     )
@@ -153,9 +170,23 @@ class LipSyncOptions(vision.Options):
     max_clock_error_ms: float = Field(
         100, ge=0, description="No offset is told where the clock's error is greater or not known."
     )
+    method: Literal["landmarks", "syncnet"] = Field(
+        "landmarks",
+        description="What tells the offset: landmarks against bands of the sound, or SyncNet (an extra), in steps of 40"
+        " ms and by half a core and more.",
+    )
+    syncnet_model: Path | None = Field(None, description="Your copy of `syncnet_v2.model`, for `method: syncnet`.")
+    syncnet_stride: int = Field(5, ge=1, le=25, description="SyncNet tries one picture in so many, of 25 a second.")
+    min_lse_c: float = Field(3.0, ge=0, description="LSE-C from which SyncNet's offset is believed.")
     model_path: Path | None = Field(
         None, description="Weights (.npz) of your own, by processors.lip_sync.train, instead of those that come along."
     )
+
+    @model_validator(mode="after")
+    def _has_model(self) -> Self:
+        if self.method == "syncnet" and self.syncnet_model is None:
+            raise ValueError("`method: syncnet` needs `syncnet_model`, the path of your copy of syncnet_v2.model")
+        return self
 
 
 class LipSyncProcessor(Processor[LipSync]):
@@ -170,6 +201,8 @@ class LipSyncProcessor(Processor[LipSync]):
     _found: Estimate | None = None
     _reading: Reading | None = None
     _drift: Drift | None = None
+    _embedder: Embedder | None = None
+    _by_syncnet: SyncNetEstimate | None = None
 
     def __init__(self, options: LipSyncOptions | None = None) -> None:
         super().__init__(options)
@@ -179,19 +212,24 @@ class LipSyncProcessor(Processor[LipSync]):
         """Load the weights."""
         path = self.options.model_path
         self._model = shipped() if path is None else load(path)
+        if self.options.syncnet_model is not None and self.options.method == "syncnet":
+            self._embedder = network(self.options.syncnet_model)
+            self._begin()
 
     def process(self, frame: Frame, face: FaceLandmarks | None, speech: Speech | None) -> LipSync:
         """Take a frame; what is known with it."""
         if frame.maybe_picture is not None:
             self._history.see(frame.time_s, _mouth(frame, face))
         self._history.hear(frame.sound)
+        if self._syncnet is not None:
+            _follow(self._syncnet, frame, face)
         segments_s = _segments(speech)
         known_s = self._history.known_s
         if known_s - self._tried_s >= self.options.every_s:
             self._tried_s = known_s
             self._try(known_s - BESIDE_S, segments_s)
         elif frame.time_s - known_s > _STALE_S:
-            self._window = self._found = self._reading = None
+            self._forget_window()
         self._history.forget_before(frame.time_s - self.options.window_s - 2 * BESIDE_S - _KEPT_S)
         return self._result(frame, speech, self._state(frame, segments_s))
 
@@ -203,6 +241,8 @@ class LipSyncProcessor(Processor[LipSync]):
         """What was heard belongs elsewhere, and so do the offsets that were found."""
         self._history.shift(step_s)
         self._tracker.shift(step_s)
+        if self._syncnet is not None:
+            self._syncnet.shift(step_s)
         self._reading = None
 
     def _begin(self) -> None:
@@ -212,16 +252,28 @@ class LipSyncProcessor(Processor[LipSync]):
         self._activity = Activity()
         self._verdicts = [Verdict(LIMITS[name]) for name in (self.options.limits, "itu_acceptable")]
         self._tried_s = float("-inf")
-        self._window = self._found = self._reading = self._drift = None
+        self._syncnet = None
+        if self._embedder is not None:
+            self._syncnet = SyncNetTrack(self._embedder, window_s, self.options.syncnet_stride)
+        self._drift = None
+        self._forget_window()
+
+    def _forget_window(self) -> None:
+        self._window = self._found = self._reading = self._by_syncnet = None
 
     def _try(self, end_s: float, segments_s: Floats) -> None:
         """Look at the window that ends there."""
-        self._window = self._found = self._reading = None
+        self._forget_window()
         window = self._history.window(end_s - self.options.window_s, end_s)
         if window is None:
             return
         voiced_s = spoken_s(segments_s, window.start_s, window.end_s)
         if not is_usable(window, voiced_s):
+            return
+        if self._syncnet is not None:
+            self._window, self._by_syncnet = window, self._syncnet.estimate()
+            if self._by_syncnet is not None and self._by_syncnet.lse_c >= self.options.min_lse_c:
+                self._reading = Reading(window.middle_s, self._by_syncnet.offset_ms / 1000, _HALF_PICTURE_S, 1.0)
             return
         self._window, self._found = window, estimate(self._model, window.stretch, window.part, voiced_s)
         self._reading = self._tracker.add(window.middle_s, self._found)
@@ -236,7 +288,7 @@ class LipSyncProcessor(Processor[LipSync]):
         return self._activity.at(at_s, self._history, segments_s)
 
     def _result(self, frame: Frame, speech: Speech | None, state: State | None) -> LipSync:
-        found, step = self._found, self._tracker.take_step()
+        found, by_syncnet, step = self._found, self._by_syncnet, self._tracker.take_step()
         offset_ms, error_ms = self._offset_ms(frame)
         out, unacceptable = self._exceeds(offset_ms, error_ms)
         score, score_age_ms = self._score(frame.time_s)
@@ -245,6 +297,8 @@ class LipSyncProcessor(Processor[LipSync]):
             offset_error_ms=error_ms,
             confidence=None if found is None else found.confidence,
             margin=None if found is None else found.margin,
+            lse_d=None if by_syncnet is None else by_syncnet.lse_d,
+            lse_c=None if by_syncnet is None else by_syncnet.lse_c,
             age_ms=None if self._window is None else 1000 * (frame.time_s - self._window.middle_s),
             score=score,
             score_age_ms=score_age_ms,
@@ -281,6 +335,16 @@ class LipSyncProcessor(Processor[LipSync]):
         times_s = self._window.stretch.times_s[self._window.part]
         index = int(np.clip(np.searchsorted(times_s, at_s), 0, len(times_s) - 1))
         return float(self._found.scores[index]), 1000 * max(now_s - float(times_s[index]), 0.0)
+
+
+def _follow(syncnet: SyncNetTrack, frame: Frame, face: FaceLandmarks | None) -> None:
+    syncnet.hear(frame.sound.samples_16k, frame.sound.start_16k_s)
+    if frame.maybe_picture is None:
+        return
+    box = None
+    if face is not None and face.points_px is not None and not frame.corrupt:
+        box = (*face.points_px.min(axis=0), *face.points_px.max(axis=0))
+    syncnet.see(frame.time_s, frame.picture, box)
 
 
 def _segments(speech: Speech | None) -> Floats:
