@@ -122,7 +122,7 @@ class AudioQuality(Result):
     click_jump: float | None = metric(
         "Second difference of the samples at the sharpest click of this frame, or the greatest where none stands out",
         unit="1",
-        range=(0, 4),
+        range=(0, None),
         good="low",
         default=None,
     )
@@ -137,10 +137,14 @@ class AudioQuality(Result):
         "click_ratio is at least click_ratio_limit",
         unit="bool",
         good="false",
-        incident=IncidentRule("click", when=True, min_s=0.0, severity="warning", worst="click_ratio"),
+        incident=IncidentRule(
+            "click", when=True, min_s=0.0, severity="warning", worst="click_ratio", delay_s=Clicks.AROUND_S
+        ),
         default=None,
     )
-    dc_offset: float | None = metric("Mean of the samples of the last second", unit="1", range=(-1, 1), default=None)
+    dc_offset: float | None = metric(
+        "Mean of the samples of the last second", unit="1", range=(None, None), default=None
+    )
     noise_floor_dbfs: float | None = metric(
         "5th percentile of the levels of blocks of 20 ms in the last 10 s, digital silence apart",
         unit="dBFS",

@@ -14,7 +14,7 @@ __all__ = ["Click", "Clicks"]
 Samples = NDArray[np.float32]
 
 _SIDE_S, _CORE_S = 0.02, 0.002  # what is compared with, on each side; what a codec makes of a click
-_AROUND_S, _FAR_S = 0.05, 0.025  # where clipping and cuts are looked for; by then Opus has come to digital silence
+_FAR_S = 0.025  # by then Opus has come to digital silence
 _FLOOR = 1e-4
 
 
@@ -37,9 +37,12 @@ class Clicks:
     known.
     """
 
+    AROUND_S = 0.05
+    """Where clipping and cuts are looked for, and how long after a click it is told."""
+
     def __init__(self, rate_hz: int) -> None:
         self._side, self._core = round(_SIDE_S * rate_hz), max(1, round(_CORE_S * rate_hz))
-        self._around, self._far = round(_AROUND_S * rate_hz), round(_FAR_S * rate_hz)
+        self._around, self._far = round(self.AROUND_S * rate_hz), round(_FAR_S * rate_hz)
         self._tail = np.zeros(0, np.float32)
 
     def break_off(self) -> None:

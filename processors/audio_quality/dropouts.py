@@ -15,6 +15,7 @@ __all__ = ["Dropouts", "pieces_of"]
 Samples = NDArray[np.float32]
 
 _BEHIND_S = 0.02  # one packet of sound
+_LATE_S, _UNEVEN_S = 0.05, 0.1  # sound that pictures do not wait for comes as unevenly as the network has it
 _REACHES_S = 0.001
 _DTX_QUIET_S = 0.2  # libopus stops sending after ten frames without activity
 _DTX_MOST_S = 0.5  # and sends one of 20 ms every 400 ms meanwhile
@@ -25,7 +26,8 @@ class Dropouts:
 
     Of a live source, a picture waits 0.3 s for its sound; when it comes without, and the sound that was heard ended
     before it, there is a hole. How long it is, is known when sound comes again: then it is in `Sound.missing`. The
-    frame in which the hole ends is well if it is whole at its end.
+    frame in which the hole ends is well if it is whole at its end. Sound that always comes so late that no picture
+    waits for it, is missing when it is later still, by 0.1 s.
 
     :param live: sound that is not there will not come later, as it may be with a file that holds less sound than
         pictures.
@@ -36,6 +38,7 @@ class Dropouts:
         self._live, self._dtx = live, dtx
         self._missing = False
         self._end_s: float | None = None
+        self._lag_s = 0.0  # from the end of the sound to the picture that it came with
         self._quiet: QuietRun | None = None
 
     def add(self, frame: Frame) -> bool:
@@ -43,16 +46,18 @@ class Dropouts:
         sound = frame.sound
         if sound.samples.size:
             self._end_s = sound.start_s + sound.duration_s
+            self._lag_s = max(frame.time_s - self._end_s, 0.0)
             holes = list(self._holes(sound))
             self._missing = any(_reaches_end(sound, hole) for hole in holes) if self._missing else bool(holes)
         elif self._end_s is not None:
-            allowed_s = _DTX_MOST_S if self._pauses() else _BEHIND_S
-            self._missing = self._live and frame.time_s - self._end_s > allowed_s
+            later_s = frame.time_s - self._end_s - self._lag_s
+            self._missing = self._live and later_s > self._allowed_s()
         return self._missing
 
     def shift(self, step_s: float) -> None:
         """All sound so far belongs so much later."""
         self._end_s = None if self._end_s is None else self._end_s + step_s
+        self._lag_s = max(self._lag_s - step_s, 0.0)
 
     def _holes(self, sound: Sound) -> Iterator[tuple[int, int]]:
         """The holes that count."""
@@ -61,6 +66,11 @@ class Dropouts:
             self._quiet.add(piece)
             if hole is not None and not (self._pauses() and not sound.lost and hole[1] <= _DTX_MOST_S * sound.rate_hz):
                 yield hole
+
+    def _allowed_s(self) -> float:
+        if self._pauses():
+            return _DTX_MOST_S
+        return _UNEVEN_S if self._lag_s > _LATE_S else _BEHIND_S
 
     def _pauses(self) -> bool:
         """Whether the sender may have stopped sending because there is nothing to send."""

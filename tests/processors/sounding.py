@@ -25,7 +25,18 @@ from vision.simulator.soundtrack import Soundtrack
 from vision.simulator.voice import SAMPLE_RATE_HZ, Voice
 from vision.testing import make_frame
 
-__all__ = ["RATE_HZ", "clicked", "clip_sound", "framed", "gapped", "planted", "said_by", "sine", "through_opus"]
+__all__ = [
+    "RATE_HZ",
+    "clicked",
+    "clip_sound",
+    "framed",
+    "gapped",
+    "has_sound",
+    "planted",
+    "said_by",
+    "sine",
+    "through_opus",
+]
 
 RATE_HZ = SAMPLE_RATE_HZ
 Samples = NDArray[np.float32]
@@ -111,6 +122,12 @@ def clip_sound(path: Path) -> tuple[Samples, int]:
     with av.open(str(path)) as container:
         track = container.streams.audio[0]
         return np.concatenate([samples_of(block) for block in container.decode(track)]), track.rate
+
+
+def has_sound(path: Path) -> bool:
+    """Whether a clip has a track of sound."""
+    with av.open(str(path)) as container:
+        return bool(container.streams.audio)
 
 
 def said_by(filters: str, samples: Samples, rate_hz: int = RATE_HZ, block: int = 1024) -> list[dict[str, float]]:

@@ -13,8 +13,20 @@ from numpy.typing import NDArray
 
 from processors.audio_quality import AudioQuality, AudioQualityProcessor
 from processors.audio_quality.loudness import LoudnessMeter, TruePeak
-from tests.processors.sounding import RATE_HZ, clicked, clip_sound, framed, gapped, planted, said_by, sine, through_opus
+from tests.processors.sounding import (
+    RATE_HZ,
+    clicked,
+    clip_sound,
+    framed,
+    gapped,
+    has_sound,
+    planted,
+    said_by,
+    sine,
+    through_opus,
+)
 from vision import Frame, StreamInfo
+from vision.frame import NO_SOUND
 from vision.simulator.settings import Fault
 from vision.testing import check_processor, make_frame
 
@@ -24,6 +36,9 @@ Stretch = tuple[float, float]
 FPS = 30.0
 LATEST_S = 0.1
 """How far from what was planted an incident may begin and end."""
+
+FAULTS = ("muted", "hole", "clipping", "click", "dropout")
+"""What becomes an incident."""
 
 CLIPS = (
     "grid_lbax4n.mpg",
@@ -206,6 +221,25 @@ def test_loudness_off_the_target_is_told() -> None:
         told = values(heard(framed(tone), target_lufs=target_lufs), "loudness_off")
         assert told[:300] == [None] * 300
         assert told[-1] is expected
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 22_050, 44_100, 96_000])
+def test_a_tone_is_as_loud_at_any_rate(rate_hz: int) -> None:
+    """1 kHz at -23 dBFS, sampled otherwise: -23 LUFS and -23 dBTP, within 0.3 dB."""
+    tone = 10 ** (-23 / 20) * np.sin(2 * np.pi * 1000 * np.arange(4 * rate_hz) / rate_hz)
+    last = heard(framed(tone.astype(np.float32), rate_hz))[-1]
+    assert last is not None
+    assert last.loudness_integrated == pytest.approx(-23, abs=0.3)
+    assert last.loudness_short_term == pytest.approx(-23, abs=0.3)
+    assert last.true_peak_dbtp == pytest.approx(-23, abs=0.3)
+
+
+def test_samples_beyond_full_scale_are_measured() -> None:
+    """Floats of a file may be anything: ten times full scale has +20 dBFS, and nothing fails."""
+    check_processor(AudioQualityProcessor, framed(10 * sine(0, 3)))
+    last = heard(framed(10 * sine(0, 3)))[-1]
+    assert last is not None
+    assert (last.peak_dbfs, last.clipping) == (pytest.approx(20, abs=0.01), True)  # type: ignore[comparison-overlap]
 
 
 # --- level, offset, noise, bandwidth
@@ -452,15 +486,29 @@ def test_a_file_may_hold_less_sound_than_pictures() -> None:
     assert any(values(heard(frames, live=True), "dropout"))
 
 
-def test_sound_that_moves_does_not_drop_out() -> None:
-    """Where the sound turns out to belong later, as it is told, none is missing."""
+def test_sound_that_always_comes_late_does_not_drop_out() -> None:
+    """Half a second behind the pictures, and two packets at once with every other one: all of it comes."""
+    frames, held = [], NO_SOUND
+    for index, frame in enumerate(framed(planted(4))):
+        held = frame.sound.after(held)
+        come, held = (held, NO_SOUND) if index % 2 else (NO_SOUND, held)
+        frames.append(dataclasses.replace(frame, time_s=frame.time_s + 0.5, sound=come))
+    assert not any(values(heard(frames, live=True), "dropout"))
+    stopped = [*frames[:60], *(dataclasses.replace(frame, sound=NO_SOUND) for frame in frames[60:])]
+    assert stretches(heard(stopped, live=True), "dropout")[0][0] == pytest.approx(60 / FPS, abs=0.15)
+
+
+@pytest.mark.parametrize("step_s", [0.2, -0.2])
+def test_sound_that_moves_does_not_drop_out(step_s: float) -> None:
+    """Where the sound turns out to belong elsewhere, as it is told, none is missing."""
     frames = list(framed(planted(2)))
     processor = AudioQualityProcessor()
     processor.setup(StreamInfo(live=True))
     for frame in frames[:30]:
         processor.process(frame)
-    processor.shift_sound(0.2)
-    empty = processor.process(silenced(frames[30]))
+    processor.shift_sound(step_s)
+    late = dataclasses.replace(silenced(frames[30]), time_s=frames[29].time_s + 0.01)
+    empty = processor.process(late)
     processor.close()
     assert empty is not None
     assert not empty.dropout
@@ -473,15 +521,16 @@ def test_sound_that_moves_does_not_drop_out() -> None:
 def test_a_clean_voice_has_no_fault(seed: int) -> None:
     """A minute of it through Opus."""
     results = heard(framed(planted(60, seed=seed)), live=True)
-    assert not [name for name in ("muted", "hole", "clipping", "click", "dropout") if any(values(results, name))]
+    assert not [name for name in FAULTS if any(values(results, name))]
 
 
-@pytest.mark.parametrize("name", CLIPS)
-def test_clips_have_no_fault(media: Path, name: str) -> None:
-    """Real sound: a studio's near full scale, mastered music, synthetic and broadcast voices."""
-    samples, rate_hz = clip_sound(media / name)
-    results = heard(framed(samples, rate_hz))
-    assert not [name for name in ("muted", "hole", "clipping", "click", "dropout") if any(values(results, name))]
+def test_clips_have_no_fault(media: Path) -> None:
+    """Real sound: studios near full scale, mastered music, synthetic and broadcast voices, telephone, all zeros."""
+    clips = [path for path in sorted(media.glob("*.mp*")) if has_sound(path)]
+    assert len(clips) > 20
+    for path in clips:
+        results = heard(framed(*clip_sound(path)))
+        assert not [name for name in FAULTS if any(values(results, name))], path.name
 
 
 @pytest.mark.parametrize("fps", [10.0, 25.0, 60.0])

@@ -134,3 +134,14 @@ def test_jitter_is_forgotten_with_a_new_count() -> None:
     reception.forget_transit()
     reception.note_transit(10**9, 10 / 30)
     assert reception.jitter_s == pytest.approx(0, abs=1e-9)
+
+
+def test_transit_is_how_long_the_newest_packet_took() -> None:
+    """Up to a constant: what comes 70 ms late took 70 ms more; unknown before there is a packet."""
+    reception = Reception(1, RATE_HZ)
+    assert reception.transit_s is None
+    reception.note_transit(RATE_HZ, 5.0)
+    first_s = reception.transit_s
+    reception.note_transit(2 * RATE_HZ, 6.07)
+    assert first_s is not None
+    assert reception.transit_s == pytest.approx(first_s + 0.07)

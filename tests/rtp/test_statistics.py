@@ -49,6 +49,18 @@ def test_freezes(intervals_ms: list[int], start_s: float) -> None:
     assert freezes.longest_s == pytest.approx(max(intervals_ms, default=0) / 1000)
 
 
+@given(INTERVALS_MS)
+def test_a_freeze_is_foreseen(intervals_ms: list[int]) -> None:
+    """Before a picture is taken, it is known whether it ends a freeze or a pause."""
+    freezes, time_ms = Freezes(), 0
+    freezes.add(0.0)
+    for interval in intervals_ms:
+        time_ms += interval
+        foreseen, before = freezes.frozen_at(time_ms / 1000), freezes.count + freezes.pauses
+        freezes.add(time_ms / 1000)
+        assert freezes.count + freezes.pauses - before == foreseen
+
+
 def _margins(intervals_ms: list[int]) -> list[float]:
     window: list[int] = []
     margins = [float(interval - 5000) or 1.0 for interval in intervals_ms if interval != 5000]
