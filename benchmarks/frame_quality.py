@@ -19,16 +19,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
 import av
 import cv2
-import numpy as np
 from av.filter import Graph
-from numpy.typing import NDArray
 
 from processors.frame_quality import FrameQualityProcessor, FrameStatisticsProcessor
 from processors.frame_quality.detail import muijs_kirenko, spatial_information
@@ -38,6 +36,7 @@ from processors.frame_quality.histograms import Chroma
 from processors.frame_quality.motion import Motion
 from processors.frame_quality.stillness import Stillness
 from tests.clips import MEDIA
+from tests.processors.footage import FPS, Image, filling
 from vision import ClockQuality, Frame
 from vision.connectors.decoding import picture_of
 
@@ -50,7 +49,6 @@ LEAST_TIMES_FASTER = 5.0
 STREAMS = {(1280, 720): 2_500_000, (1920, 1080): 5_000_000}
 """Bit rates by size."""
 
-FPS = 30
 _KEY_FRAME_S = 2
 _LEAST_HEIGHT = 500  # of a clip: smaller ones have too little detail for these sizes
 _FILTERED = 24  # pictures of a repetition that libav's filters get: they take up to a tenth of a second each
@@ -69,7 +67,6 @@ STATISTICS_FILTERS = ("signalstats", "entropy", "siti", "blockdetect")
 
 FILTERS = {"shared": SHARED_FILTERS, "default": DEFAULT_FILTERS, "statistics": STATISTICS_FILTERS}
 
-Image = NDArray[np.uint8]
 T = TypeVar("T")
 
 
@@ -90,24 +87,9 @@ class Repetition:
 
 
 def footage(clips: Sequence[Path], size: tuple[int, int], count: int) -> Iterator[Image]:
-    """As many pictures of each clip, scaled and cropped to fill the size, I420 `(H * 3 / 2, W)`."""
-    each = -(-count // len(clips))
+    """As many pictures of each clip."""
     for clip in clips:
-        with av.open(str(clip)) as container:
-            for picture in islice(container.decode(video=0), each):
-                yield _filling(picture, size)
-
-
-def _filling(picture: av.VideoFrame, size: tuple[int, int]) -> Image:
-    width, height = size
-    scale = max(width / picture.width, height / picture.height)
-    inner = [-(-round(length * scale) // 4) * 4 for length in (picture.width, picture.height)]
-    i420 = np.asarray(picture.reformat(width=inner[0], height=inner[1], format="yuv420p").to_ndarray(), np.uint8)
-    planes = (i420[: inner[1]], *i420[inner[1] :].reshape(2, inner[1] // 2, inner[0] // 2))
-    left, top = (inner[0] - width) // 4 * 2, (inner[1] - height) // 4 * 2
-    cut = [planes[0][top : top + height, left : left + width]]
-    cut += [p[top // 2 : (top + height) // 2, left // 2 : (left + width) // 2] for p in planes[1:]]
-    return np.concatenate([plane.reshape(-1, width) for plane in map(np.ascontiguousarray, cut)])
+        yield from filling(clip, size, -(-count // len(clips)))
 
 
 def encoder_settings(bit_rate: int) -> dict[str, str]:

@@ -131,10 +131,10 @@ def test_planted_stretches_are_found_and_nothing_else(demo: Demo, fault: str) ->
 
 
 def test_incidents_are_those_that_were_planted(demo: Demo) -> None:
-    """One freeze, one black stretch, and the face that is not there meanwhile; times within two pictures."""
+    """One freeze, one black stretch, the face that is not there meanwhile, one blur; times within two pictures."""
     found = {line["kind"]: line for line in _lines(demo.folder / "incidents.jsonl")}
-    assert set(found) == {"freeze", "black", "face_absent"}
-    for kind, start_s, end_s in (("freeze", 5, 7), ("black", 10, 11), ("face_absent", 10, 11)):
+    assert set(found) == {"freeze", "black", "face_absent", "blur"}
+    for kind, start_s, end_s in (("freeze", 5, 7), ("black", 10, 11), ("face_absent", 10, 11), ("blur", 14, 16)):
         assert found[kind]["start_s"] == pytest.approx(start_s, abs=2.1 / 30)
         assert found[kind]["end_s"] == pytest.approx(end_s, abs=2.1 / 30)
         assert found[kind]["cause"] == "rendered"

@@ -45,11 +45,9 @@ def reduced(picture: Picture, height: int) -> Plane:
     return np.asarray(cv2.resize(picture.y, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def full_range_luma(picture: Picture) -> Plane:
-    """Luma brought from video's range to 0..255, rounded down, as vf_siti.c does; as it is where it has that range."""
-    if picture.full_range:
-        return picture.y
-    return np.asarray(cv2.addWeighted(picture.y, _GAIN, picture.y, 0, _OFFSET), np.uint8)
+def full_range_luma(y: Plane) -> Plane:
+    """Luma brought from video's range to 0..255, rounded down, as vf_siti.c does."""
+    return np.asarray(cv2.addWeighted(y, _GAIN, y, 0, _OFFSET), np.uint8)
 
 
 def sharpness(y: Plane) -> float:
@@ -64,14 +62,20 @@ def tenengrad(y: Plane) -> float:
 
 
 def noise(y: Plane) -> float | None:
-    """Immerkaer (1996): standard deviation of white noise, code values; `None` below 3 x 3 px."""
+    """Immerkaer (1996): standard deviation of white noise, code values; `None` below 3 x 3 px.
+
+    Taken on every other band of 64 rows, which is half the work: noise is everywhere.
+    """
     h, w = y.shape
     if h < 3 or w < 3:
         return None
-    # the second derivative in both directions is his mask: 1 -2 1, -2 4 -2, 1 -2 1
-    differences = cv2.Sobel(y, cv2.CV_16S, 2, 2, ksize=3)[1:-1, 1:-1]
-    mean: float = cv2.norm(differences, cv2.NORM_L1) / ((w - 2) * (h - 2))
-    return math.sqrt(math.pi / 2) / 6 * mean
+    total, rows = 0.0, 0
+    for top in range(0, h - 2, 2 * _BAND):
+        # the second derivative in both directions is his mask: 1 -2 1, -2 4 -2, 1 -2 1
+        differences = cv2.Sobel(y[top : top + _BAND + 2], cv2.CV_16S, 2, 2, ksize=3)[1:-1, 1:-1]
+        total += cv2.norm(differences, cv2.NORM_L1)
+        rows += differences.shape[0]
+    return math.sqrt(math.pi / 2) / 6 * float(total / (rows * (w - 2)))
 
 
 def blockiness(y: Plane) -> float | None:
@@ -98,7 +102,7 @@ def spatial_information(picture: Picture) -> float | None:
 
     The border of 1 px is left out; `None` below 3 x 3 px.
     """
-    y = full_range_luma(picture)
+    y = picture.y if picture.full_range else full_range_luma(picture.y)
     h, w = y.shape
     if h < 3 or w < 3:
         return None

@@ -20,6 +20,9 @@ _FINE = 8  # what a difference is multiplied by, so that its mean over a square 
 _SQUARES = 45  # rows of squares, at most
 _BUSY = 0.75
 
+_LEVELS = np.arange(256)
+_FULL_RANGE_LEVELS = full_range_luma(np.arange(256, dtype=np.uint8)[np.newaxis])[0].astype(np.int64)
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -97,8 +100,8 @@ class _Kept:
     def of(cls, picture: Picture) -> _Kept:
         """What is kept of a picture."""
         planes = tuple(plane.copy() for plane in picture.planes)
-        luma = planes[0] if picture.full_range else full_range_luma(picture)
-        return cls(planes, picture.y_half, luma, cv2.mean(luma)[0])
+        luma, levels = (planes[0], _LEVELS) if picture.full_range else (full_range_luma(planes[0]), _FULL_RANGE_LEVELS)
+        return cls(planes, picture.y_half, luma, float(picture.histogram @ levels) / picture.y.size)
 
     @property
     def samples(self) -> int:

@@ -26,8 +26,8 @@ class FrameQuality(Result):
     """What one picture looks like, how it differs from those before it, and what is wrong with it.
 
     `None` stands for what the first picture of a stream cannot have, for what is relative to the usual while nothing is
-    usual yet (half a second), and for what a black or a tiny picture does not show. `freeze` is true from the second
-    picture of a still stretch to its last. A black picture that stays is `black`, never `freeze`.
+    usual yet (half a second), and for what a black, damaged or tiny picture does not show. `freeze` is true from the
+    second picture of a still stretch to its last. A black picture that stays is `black`, never `freeze`.
     """
 
     luma_mean: float = metric("Mean luma, code values as they are over 255", unit="1", range=(0, 1))
@@ -59,7 +59,7 @@ class FrameQuality(Result):
         "Mean squared gradient (3x3 Sobel) of luma, area averaged likewise", unit="1", range=(0, None), good="high"
     )
     blur: bool | None = metric(
-        "sharpness over the square of contrast has fallen below blur_ratio of what is usual",
+        "tenengrad, also over the square of contrast, has fallen below blur_ratio of what is usual",
         unit="bool",
         good="false",
         incident=IncidentRule("blur", when=True, min_s=_ABRUPT_S),
@@ -139,7 +139,7 @@ class FrameQuality(Result):
         range=(0, 100),
     )
     scene_cut: bool | None = metric(
-        "scene_score is at least scene_cut_score (ffmpeg scdet), and neither picture is black",
+        "scene_score is at least scene_cut_score (ffmpeg scdet), and neither picture is black or damaged",
         unit="bool",
         good="false",
         incident=IncidentRule("scene_cut", when=True, min_s=0, severity="warning"),
@@ -213,7 +213,10 @@ class FrameQualityOptions(vision.Options):
     )
     usual_s: float = Field(4, ge=1, le=60, description="Seconds whose median is what is usual.")
     blur_ratio: float = Field(
-        0.25, gt=0, lt=0.5, description="Below this share of the usual a picture is blurred; until it has half of it."
+        0.45,
+        gt=0,
+        lt=0.65,
+        description="Below this share of the usual tenengrad a picture is blurred; until it has 0.65 of it.",
     )
     noise_ratio: float = Field(
         3, ge=1.6, description="Above this multiple of the usual, and 1 code value above it, a picture is noisy."
@@ -243,7 +246,7 @@ class FrameQualityProcessor(Processor[FrameQuality]):
 
     _size: tuple[int, int] | None = None  # outlives a reset, which a change of it causes
     _damaged = False
-    _was_black = False
+    _is_shown = _was_shown = True
 
     def __init__(self, options: FrameQualityOptions | None = None) -> None:
         super().__init__(options)
@@ -262,20 +265,22 @@ class FrameQualityProcessor(Processor[FrameQuality]):
         picture, options = frame.picture, self.options
         light, chroma = light_of(picture, options.black_pixel), Chroma(picture.chroma_histogram)
         black = light["black_ratio"] >= options.black_picture
+        whole = self._whole(frame, chroma)
+        # what is black or damaged says nothing of what is usual, nor of what has become of it
+        self._was_shown, self._is_shown = self._is_shown, not black and not whole["corruption"]
         step = self._motion.add(picture)
         moved = self._moved(picture, step, black=black)
         if moved["scene_cut"]:
             self._faults.forget()
         detail = detail_of(picture, options.sharpness_height)
-        faults = {} if black else self._faults.add(frame.time_s, light["contrast_rms"], detail, step)
-        self._was_black = black
+        faults = self._faults.add(frame.time_s, light["contrast_rms"], detail, step) if self._is_shown else {}
         return FrameQuality(
             **light,
             **colour_of(chroma, full_range=picture.full_range),
             **detail,
             **(_NO_FAULTS | faults),
             **moved,
-            **self._whole(frame, chroma),
+            **whole,
             **self._flashing(frame),
             black=black,
         )
@@ -286,7 +291,7 @@ class FrameQualityProcessor(Processor[FrameQuality]):
         self._stillness.forget()
         self._flashes.forget()
         self._faults.forget()
-        self._damaged = self._was_black = False
+        self._damaged, self._is_shown, self._was_shown = False, True, True
 
     def _moved(self, picture: Picture, step: Step | None, *, black: bool) -> Figures:
         change = self._stillness.add(picture)
@@ -306,7 +311,7 @@ class FrameQualityProcessor(Processor[FrameQuality]):
             "change": change,
             "freeze": freeze,
             "scene_score": step.scene_score,
-            "scene_cut": is_cut and not black and not self._was_black,
+            "scene_cut": is_cut and self._is_shown and self._was_shown,
         }
 
     def _whole(self, frame: Frame, chroma: Chroma) -> Figures:

@@ -49,32 +49,42 @@ class Departure:
     """Whether a figure has risen above what is usual for it.
 
     It is back when it has come half the way (of its logarithm) from where it went, so that an encoder that takes a few
-    pictures to recover does not count. What is seen meanwhile does not become usual, however long it lasts.
+    pictures to recover does not count.
     """
 
-    def __init__(self, window_s: float, begin: Limit, keep: Limit, *, from_start: float | None = None) -> None:
+    def __init__(
+        self, window_s: float, begin: Limit, keep: Limit, *, share: float = 0.5, from_start: float | None = None
+    ) -> None:
         """`begin` makes the limit of the usual level, which is taken to be `from_start` until it is known.
 
-        `keep` makes a lower one, below which it is back in any case.
+        `keep` makes a lower one, below which it is back in any case; usual is what a `share` of the values lies below.
         """
-        self._usual, self._there = Usual(window_s), Usual(_THERE_S)
+        self._usual, self._there = Usual(window_s, share), Usual(_THERE_S)
         self._begin, self._keep, self._from_start = begin, keep, from_start
         self._departed = False
 
-    def add(self, time_s: float, value: float, *, held: bool = False) -> bool | None:
+    def judge(self, time_s: float, value: float, *, held: bool = False) -> bool | None:
         """Take the next value; `None` while nothing is usual yet. Where `held`, a departure goes on in any case."""
-        known = self._usual.level
-        level = self._from_start if known is None else known
+        level = self._level
         if level is None:
-            self._usual.add(time_s, value)
             return None
         self._departed = (self._departed and held) or value > self._limit(level)
         if self._departed:
             self._there.add(time_s, value)
         elif value <= self._begin(level):  # else it is on its way back
-            self._usual.add(time_s, value)
             self._there.forget()
         return self._departed
+
+    def learn(self, time_s: float, value: float) -> None:
+        """What was judged last is usual, unless it is still on its way back."""
+        level = self._level
+        if level is None or value <= self._begin(level):
+            self._usual.add(time_s, value)
+
+    @property
+    def _level(self) -> float | None:
+        known = self._usual.level
+        return self._from_start if known is None else known
 
     def _limit(self, level: float) -> float:
         there = self._there.level
