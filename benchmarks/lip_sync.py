@@ -17,7 +17,6 @@ import argparse
 import fnmatch
 import io
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,15 +26,16 @@ from typing import Any
 
 import av
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from processors.lip_sync.activity import STATE_DELAY_S, State
+from benchmarks.lip_sync_cost import cost_in_decodes
+from benchmarks.lip_sync_live import live, recorded
+from processors.lip_sync import State
+from processors.lip_sync.activity import STATE_DELAY_S
 from processors.lip_sync.estimator import Estimate, estimate
-from processors.lip_sync.gate import is_usable, spoken_s
+from processors.lip_sync.gate import Gate, Reading, is_usable, spoken_s
 from processors.lip_sync.model import LipSyncModel
 from processors.lip_sync.recording import Recording
-from processors.lip_sync.tracker import Reading, Tracker
 from processors.lip_sync.train import Clip, clips_of, dubbed, trained
 from processors.speech import RATE_HZ
 from tests.clips import MEDIA
@@ -59,7 +59,7 @@ class Tried:
     """A usable window: what the estimate is, and what the gate made of it."""
 
     found: Estimate
-    reading: Reading | None
+    reading: Reading
 
 
 @dataclass(slots=True)
@@ -109,11 +109,11 @@ class Row:
         for start_s, after in tried.items():
             self.usable += 1
             self.clear += int(np.isfinite(truth_ms))
-            if after.reading is None:
+            if not after.reading.is_believed:
                 continue
             self.accepted += 1
             reading, reference = after.reading, before.get(start_s)
-            if reference is not None and reference.reading is not None:
+            if reference is not None and reference.reading.is_believed:
                 moved_ms = 1000 * (reading.offset_s - reference.reading.offset_s)
                 self.errors_ms.append(moved_ms - shift_ms)
             if np.isfinite(truth_ms):
@@ -129,13 +129,13 @@ def _share(which: Any) -> float:
 
 def tried(model: LipSyncModel, recording: Recording, length_s: float) -> dict[float, Tried]:
     """The usable windows of a recording, by when they begin, through the gate one after the other."""
-    tracker, found = Tracker(LEAST_CONFIDENCE, length_s), {}
+    gate, found = Gate(model.calibration, LEAST_CONFIDENCE), {}
     for window in recording.windows(length_s, STEP_S):
         voiced_s = spoken_s(recording.segments_s, window.start_s, window.end_s)
         if is_usable(window, voiced_s):
             estimated = estimate(model, window.stretch, window.part, voiced_s)
             # windows of shifted sound begin up to 10 ms beside each other
-            found[round(window.start_s, 1)] = Tried(estimated, tracker.add(window.middle_s, estimated))
+            found[round(window.start_s, 1)] = Tried(estimated, gate.judge(window.middle_s, estimated))
     return found
 
 
@@ -295,6 +295,31 @@ def verdicts(evaluation: Evaluation) -> Iterator[tuple[bool, str]]:
     yield 88 <= three.interval <= 96, f"3 s: the interval holds the truth in {three.interval:.1f} % (88 to 96)"
 
 
+def state_verdict(clip: Path) -> Iterator[tuple[bool, str]]:
+    """The state against the times of the words that are spoken, in GRID's `.align` beside the clip, if there is one."""
+    words_file = clip.with_suffix(".align")
+    if not words_file.is_file():
+        return
+    lines = [line.split() for line in words_file.read_text().splitlines()]
+    words = [(int(begin) / 25_000, int(end) / 25_000) for begin, end, word in lines if word != "sil"]
+    with tempfile.TemporaryDirectory() as folder:
+        records, _ = recorded(Path(folder), "words", {"source": {"use": "file", "path": str(clip.resolve())}})
+    right = [
+        (each["lip_sync"]["state"] == State.SPEAKING)
+        == any(begin <= each["time_s"] - STATE_DELAY_S < end for begin, end in words)
+        for each in records
+        if each["lip_sync"] and each["lip_sync"]["state"] is not None
+    ]
+    share = _share(right)
+    yield share >= 90, f"{clip.name}: the state agrees with the words in {share:.1f} % of {len(right)} frames (90)"
+
+
+def cost_verdict(clip: Path) -> tuple[bool, str]:
+    """A picture of 720p, over one decode of it."""
+    ours, decode, ratio = cost_in_decodes(clip)
+    return ratio <= 0.4, f"CPU: {ours:.2f} ms a picture of 720p, {ratio:.2f} decodes of {decode:.2f} ms (0.4)"
+
+
 def draw(evaluation: Evaluation, path: Path) -> None:
     """Errors of recovered shifts, by window length, and what is let through."""
     from matplotlib import pyplot
@@ -311,83 +336,6 @@ def draw(evaluation: Evaluation, path: Path) -> None:
     right.set(xlabel="% of the usable windows let through")
     figure.savefig(path)
     pyplot.close(figure)
-
-
-PLANTED_MS = (-200, -120, -80, 80, 120, 200)
-_EACH_S, _FIRST_S = 15.0, 15.0
-DRIFT_MS_PER_MIN, DRIFT_S, SYNC_S = 20.0, 320, 610
-_PROCESSORS = (
-    {"use": "face_landmarks"},
-    {"use": "speech"},
-    {"use": "lip_sync"},
-)
-
-
-def live(folder: Path) -> Iterator[tuple[bool, str]]:
-    """The drawn head through real WebRTC."""
-    offsets = [
-        {"kind": "offset", "start_s": _FIRST_S + 2 * _EACH_S * i, "duration_s": _EACH_S, "offset_ms": ms}
-        for i, ms in enumerate(PLANTED_MS)
-    ]
-    records, _ = _run(folder, "offsets", round(_FIRST_S + 2 * _EACH_S * len(PLANTED_MS) + 10), offsets)
-    yield from _offsets_found(records)
-    drift = {"kind": "drift", "start_s": 0, "duration_s": DRIFT_S + 10, "ms_per_minute": DRIFT_MS_PER_MIN}
-    records, _ = _run(folder, "drift", DRIFT_S, [drift])
-    last = [each for each in records if each["lip_sync"]["drift_ms_per_min"] is not None][-1]["lip_sync"]
-    found, error = last["drift_ms_per_min"], last["drift_error_ms_per_min"]
-    text = f"drift: {found:.1f} +- {error:.1f} ms a minute ({DRIFT_MS_PER_MIN:g})"
-    yield abs(found - DRIFT_MS_PER_MIN) <= max(2 * error, 3), text
-    records, incidents = _run(folder, "in_sync", SYNC_S, [])
-    ours = [each["kind"] for each in incidents if each["evidence"]["metric"].startswith("lip_sync.")]
-    yield not ours, f"ten minutes in sync: incidents {ours or 'none'}"
-    agreed = _state_agreement(records, folder / "in_sync")
-    yield agreed >= 95, f"ten minutes in sync: the state agrees with the truth in {agreed:.1f} % of the frames (95)"
-
-
-def _run(folder: Path, name: str, seconds: int, faults: list[dict[str, Any]]) -> tuple[list[Any], list[Any]]:
-    sys.stderr.write(f"{name}: {seconds} s ...\n")
-    source = {"use": "simulator", "seed": 7, "size": [640, 360], "fps": 30, "faults": faults}
-    config = {"name": name, "source": source, "run": {"duration_s": seconds}, "processors": list(_PROCESSORS)}
-    path, out = folder / f"{name}.yaml", folder / name
-    path.write_text(yaml.safe_dump(config | {"sinks": [{"use": "jsonl"}]}))
-    command = [sys.executable, "-m", "vision.entry", "run", str(path), "--out", str(out)]
-    subprocess.run(command, check=True, capture_output=True)
-    return tuple(_lines(out / f"{each}.jsonl") for each in ("frames", "incidents"))  # type: ignore[return-value]
-
-
-def _lines(path: Path) -> list[Any]:
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def _offsets_found(records: list[Any]) -> Iterator[tuple[bool, str]]:
-    steps = [each for each in records if each["lip_sync"] and each["lip_sync"]["sync_step"]]
-    for i, planted_ms in enumerate(PLANTED_MS):
-        start_s = _FIRST_S + 2 * _EACH_S * i
-        inside = [
-            each["lip_sync"]["offset_ms"]
-            for each in records
-            if each["lip_sync"]
-            and each["lip_sync"]["offset_ms"] is not None
-            and start_s + 2 <= each["time_s"] - each["lip_sync"]["age_ms"] / 1000 <= start_s + _EACH_S - 2
-        ]
-        worst = max((abs(each - planted_ms) for each in inside), default=float("inf"))
-        yield worst <= 30, f"{planted_ms:+d} ms: found within {worst:.0f} ms (30), {len(inside)} frames"
-        known = [each for each in steps if start_s < each["time_s"] < start_s + _EACH_S]
-        if abs(planted_ms) != 120:
-            continue
-        after_s = known[0]["time_s"] - start_s if known else float("inf")
-        off_s = after_s - known[0]["lip_sync"]["step_age_ms"] / 1000 if known else float("inf")
-        text = f"step of {planted_ms:+d} ms: reported after {after_s:.1f} s (6), its time off by {off_s:+.2f} s (1)"
-        yield after_s <= 6 and abs(off_s) <= 1, text
-
-
-def _state_agreement(records: list[Any], run: Path) -> float:
-    truth = _lines(run / "truth.jsonl")
-    times_s, speaking = (np.array([each[name] for each in truth]) for name in ("time_s", "speaking"))
-    known = [each for each in records if each["lip_sync"] and each["lip_sync"]["state"] is not None]
-    at = np.searchsorted(times_s, [each["time_s"] - STATE_DELAY_S for each in known]).clip(0, len(times_s) - 1)
-    says = np.array([each["lip_sync"]["state"] == State.SPEAKING for each in known])
-    return 100 * float((says == speaking[at]).mean())
 
 
 def _arguments() -> argparse.Namespace:
@@ -416,7 +364,10 @@ def _on_clips(arguments: argparse.Namespace) -> list[tuple[bool, str]]:
     if arguments.json is not None:
         content = {label: row.errors_ms for label, row in evaluation.rows.items()}
         arguments.json.write_text(json.dumps({"errors_ms": content, "whole_ms": evaluation.whole_ms}, indent=1) + "\n")
-    return list(verdicts(evaluation))
+    judged = list(verdicts(evaluation))
+    for clip in paths:
+        judged += state_verdict(clip)
+    return [*judged, cost_verdict(max(paths, key=lambda path: path.stat().st_size))]
 
 
 def main() -> int:

@@ -58,7 +58,7 @@ def test_the_runs_are_good_configurations(tmp_path: Path) -> None:
     """Of each group."""
     for session in sessions(GROUPS, 1, 1, 10):
         path = tmp_path / f"{session.group}-{session.seed}.yaml"
-        path.write_text(yaml.safe_dump(session.config((640, 360), 25)))
+        path.write_text(yaml.safe_dump(session.config()))
         assert load(path).source.use == "simulator"
 
 
@@ -124,7 +124,7 @@ def test_a_short_session_through_real_webrtc() -> None:
     """A black stretch and a drop are found with their causes; where the machine is too busy, that is told."""
     planted = (_planted("black", 3.0, 4.0), _planted("drop", 6.0, 6.8))
     session = Session("picture", 1, 9.0, planted)
-    (outcome,) = asyncio.run(carried_out([session], 1, (320, 180), 25, lambda text: None))
+    (outcome,) = asyncio.run(carried_out([session], jobs=1, tries=1, tell=lambda text: None))
     if not outcome.is_sound:
         pytest.skip("the machine is too busy")
     black, drop = rows([outcome])

@@ -191,13 +191,22 @@ def _closing(run: Run, outcome: Outcome) -> str:
     found = ", ".join(f"{count} {kind}" for kind, count in incidents.items()) or "none"
     verdicts = _verdicts(outcome.summary)
     return (
-        f"incidents: {found}\n"
+        f"incidents: {found}\n{_kept(outcome.summary.get('evidence'))}"
         f"expectations: {in_words(verdicts) if verdicts else 'none'}\n"
         f"queue: {queue['received']} received, {queue['delivered']} delivered, {queue['dropped']} dropped,"
         f" worst age {queue['worst_age_ms']:.0f} ms\n"
         f"ended: {outcome.reason}\n"
         f"written: {run.folder.path}"
     )
+
+
+def _kept(evidence: Mapping[str, int] | None) -> str:
+    """What is kept of the incidents, as a line."""
+    if evidence is None:
+        return ""
+    text = f"evidence: {evidence['stills']} stills, {evidence['clips']} clips, {evidence['bytes'] / 1e6:.1f} MB"
+    wanting = {"left_out": "incidents beyond the limits", "pictures_dropped": "pictures left out for want of time"}
+    return text + "".join(f", {evidence[key]} {meaning}" for key, meaning in wanting.items() if evidence[key]) + "\n"
 
 
 def _shown(value: float | bool | None) -> str:

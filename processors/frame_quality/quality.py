@@ -62,7 +62,7 @@ class FrameQuality(Result):
         "tenengrad, also over the square of contrast, has fallen below blur_ratio of what is usual",
         unit="bool",
         good="false",
-        incident=IncidentRule("blur", when=True, min_s=_ABRUPT_S),
+        incident=IncidentRule("blur", when=True, min_s=_ABRUPT_S, worst="tenengrad"),
     )
     noise: float | None = metric(
         "Noise of luma, standard deviation, code values (Immerkaer 1996); detail counts as noise",
@@ -74,7 +74,7 @@ class FrameQuality(Result):
         "noise has risen above noise_ratio of what is usual, and the picture has not calmed down since",
         unit="bool",
         good="false",
-        incident=IncidentRule("noise", when=True, min_s=_ABRUPT_S),
+        incident=IncidentRule("noise", when=True, min_s=_ABRUPT_S, worst="noise"),
     )
     blockiness: float | None = metric(
         "Mean step of luma across the 8 px grid over that elsewhere, of both directions the lower; 1: no grid",
@@ -86,7 +86,7 @@ class FrameQuality(Result):
         "blockiness has risen above blockiness_limit, and well above what is usual",
         unit="bool",
         good="false",
-        incident=IncidentRule("blockiness", when=True, min_s=_ABRUPT_S),
+        incident=IncidentRule("blockiness", when=True, min_s=_ABRUPT_S, worst="blockiness"),
     )
     black_ratio: float = metric("Share of luma samples that are black (ffmpeg blackdetect)", unit="1", range=(0, 1))
     black: bool = metric(
@@ -154,7 +154,7 @@ class FrameQuality(Result):
         "More than three flashes in a second (WCAG 2.2, general flashes by luma; red ones are not told)",
         unit="bool",
         good="false",
-        incident=IncidentRule("flash", when=True, min_s=0, severity="warning"),
+        incident=IncidentRule("flash", when=True, min_s=0, severity="warning", worst="flash_changes"),
     )
     green_ratio: float = metric(
         "Share of chroma that is zeroed (green) or at its highest (magenta) in both U and V",
@@ -166,13 +166,12 @@ class FrameQuality(Result):
         "green_ratio is above green_limit in a picture that came whole: its sender showed what it could not decode",
         unit="bool",
         good="false",
-        incident=IncidentRule("corruption", when=True, min_s=0),
+        incident=IncidentRule("corruption", when=True, min_s=0, worst="green_ratio"),
     )
     corruption: bool = metric(
         "Damaged on the way: the decoder says so, or the picture builds on such a one (until the next key frame)",
         unit="bool",
-        good="false",
-        incident=IncidentRule("corruption", when=True, min_s=0, cause="network"),
+        good="false",  # the incident is the run's own, with the cause that the frames tell
     )
     resolution_change: bool = metric(
         "The picture is not of the size of the one before",

@@ -14,12 +14,12 @@ from processors.face_landmarks import FaceLandmarks
 from processors.lip_sync.activity import STATE_DELAY_S, Activity, State
 from processors.lip_sync.estimator import BESIDE_S, Estimate, estimate
 from processors.lip_sync.features import Floats, mouth_distances
-from processors.lip_sync.gate import is_usable, spoken_s
+from processors.lip_sync.gate import Gate, Reading, is_usable, spoken_s
 from processors.lip_sync.history import History, Window
 from processors.lip_sync.limits import LIMITS, LimitName, Verdict
 from processors.lip_sync.model import load, shipped
 from processors.lip_sync.syncnet import Embedder, SyncNetEstimate, SyncNetTrack, network
-from processors.lip_sync.tracker import Drift, Reading, Tracker
+from processors.lip_sync.tracker import Drift, Tracker
 from processors.speech import SETTLED_AFTER_S, Speech
 from vision import Frame, IncidentRule, Processor, Readout, Reads, Result, StreamInfo, metric
 
@@ -125,14 +125,14 @@ class LipSync(Result):
         "The lips move, and no voice is near",
         unit="bool",
         good="false",
-        incident=IncidentRule("mouth_without_voice", when=True, min_s=1.0, severity="warning"),
+        incident=IncidentRule("mouth_without_voice", when=True, min_s=1.0, severity="warning", delay_s=STATE_DELAY_S),
         default=None,
     )
     voice_without_mouth: bool | None = metric(
         "A voice, and the lips rest",
         unit="bool",
         good="false",
-        incident=IncidentRule("voice_without_mouth", when=True, min_s=1.0),
+        incident=IncidentRule("voice_without_mouth", when=True, min_s=1.0, delay_s=STATE_DELAY_S),
         default=None,
     )
     sync_step: bool | None = metric(
@@ -165,7 +165,7 @@ class LipSyncOptions(vision.Options):
         " EBU R37 (40, 60) or ATSC IS-191 (15, 45).",
     )
     min_confidence: float = Field(
-        0.5, ge=0, le=1, description="Confidence from which a window is believed that no other one bears out."
+        0.5, ge=0, le=1, description="Confidence from which an offset is told, unless the windows before say otherwise."
     )
     max_clock_error_ms: float = Field(
         100, ge=0, description="No offset is told where the clock's error is greater or not known."
@@ -212,6 +212,7 @@ class LipSyncProcessor(Processor[LipSync]):
         """Load the weights."""
         path = self.options.model_path
         self._model = shipped() if path is None else load(path)
+        self._gate = Gate(self._model.calibration, self.options.min_confidence)
         if self.options.syncnet_model is not None and self.options.method == "syncnet":
             self._embedder = network(self.options.syncnet_model)
             self._begin()
@@ -235,12 +236,14 @@ class LipSyncProcessor(Processor[LipSync]):
 
     def reset(self, reason: str) -> None:
         """Begin anew."""
+        self._gate.forget()
         self._begin()
 
     def shift_sound(self, step_s: float) -> None:
         """What was heard belongs elsewhere, and so do the offsets that were found."""
         self._history.shift(step_s)
         self._tracker.shift(step_s)
+        self._gate.forget()
         if self._syncnet is not None:
             self._syncnet.shift(step_s)
         self._reading = None
@@ -248,7 +251,7 @@ class LipSyncProcessor(Processor[LipSync]):
     def _begin(self) -> None:
         window_s = self.options.window_s
         self._history = History()
-        self._tracker = Tracker(self.options.min_confidence, window_s)
+        self._tracker = Tracker(window_s)
         self._activity = Activity()
         self._verdicts = [Verdict(LIMITS[name]) for name in (self.options.limits, "itu_acceptable")]
         self._tried_s = float("-inf")
@@ -270,15 +273,22 @@ class LipSyncProcessor(Processor[LipSync]):
         voiced_s = spoken_s(segments_s, window.start_s, window.end_s)
         if not is_usable(window, voiced_s):
             return
-        if self._syncnet is not None:
-            self._window, self._by_syncnet = window, self._syncnet.estimate()
-            if self._by_syncnet is not None and self._by_syncnet.lse_c >= self.options.min_lse_c:
-                self._reading = Reading(window.middle_s, self._by_syncnet.offset_ms / 1000, _HALF_PICTURE_S, 1.0)
-            return
-        self._window, self._found = window, estimate(self._model, window.stretch, window.part, voiced_s)
-        self._reading = self._tracker.add(window.middle_s, self._found)
-        if self._reading is not None:
+        self._window = window
+        if self._syncnet is None:
+            self._found = estimate(self._model, window.stretch, window.part, voiced_s)
+            self._reading = self._gate.judge(window.middle_s, self._found)
+        else:
+            self._by_syncnet = self._syncnet.estimate()
+            if self._by_syncnet is None:
+                return
+            self._reading = self._of_syncnet(window.middle_s, self._by_syncnet)
+        self._tracker.add(self._reading)
+        if self._reading.is_believed:
             self._drift = self._tracker.drift()
+
+    def _of_syncnet(self, time_s: float, found: SyncNetEstimate) -> Reading:
+        is_believed = found.lse_c >= self.options.min_lse_c
+        return Reading(time_s, found.offset_ms / 1000, _HALF_PICTURE_S, float(is_believed), is_believed)
 
     def _state(self, frame: Frame, segments_s: Floats) -> State | None:
         at_s = frame.time_s - STATE_DELAY_S
@@ -295,7 +305,7 @@ class LipSyncProcessor(Processor[LipSync]):
         return LipSync(
             offset_ms=offset_ms,
             offset_error_ms=error_ms,
-            confidence=None if found is None else found.confidence,
+            confidence=None if found is None or self._reading is None else self._reading.confidence,
             margin=None if found is None else found.margin,
             lse_d=None if by_syncnet is None else by_syncnet.lse_d,
             lse_c=None if by_syncnet is None else by_syncnet.lse_c,
@@ -317,7 +327,9 @@ class LipSyncProcessor(Processor[LipSync]):
 
     def _offset_ms(self, frame: Frame) -> tuple[float | None, float | None]:
         clock_ms = frame.clock.error_ms
-        if self._reading is None or clock_ms is None or clock_ms > self.options.max_clock_error_ms:
+        if self._reading is None or not self._reading.is_believed:
+            return None, None
+        if clock_ms is None or clock_ms > self.options.max_clock_error_ms:
             return None, None
         return 1000 * self._reading.offset_s, 1000 * self._reading.error_s + clock_ms
 

@@ -1,8 +1,7 @@
-"""The offset of a mouth against the sound in a window of some seconds, how sure it is, and how exact."""
+"""The offset of a mouth against the sound in a window of some seconds, and the evidence for it."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from processors.lip_sync.features import HOP_S, Floats, Mask, mouth_features, product, sound_bands
 from processors.lip_sync.model import LipSyncModel
 
-__all__ = ["BESIDE_S", "REACH_S", "Estimate", "Stretch", "estimate"]
+__all__ = ["BESIDE_S", "REACH_S", "Estimate", "Stretch", "estimate", "margin_of"]
 
 REACH_S = 0.6
 """Offsets are looked for up to here, to both sides."""
@@ -28,7 +27,6 @@ _LOCAL = 15  # hops; what is nearer to the peak belongs to it
 _BLOCK = 50  # hops, of which the bootstrap draws; speech is about that long like itself
 _DRAWS = 100
 _SMOOTHED = 100  # hops over which a score is taken
-_LEAST_ERROR_S = 0.005  # half a hop
 _TINY = 1e-12
 
 
@@ -60,8 +58,7 @@ class Estimate:
     :ivar peak: the weighted correlation there, -1..1.
     :ivar spread_s: standard deviation of the peak's place over bootstrap samples of half seconds.
     :ivar voiced_s: how much of the window is speech.
-    :ivar confidence: probability that the offset is right, 0..1.
-    :ivar error_s: half the interval that holds the truth in nine of ten.
+    :ivar curve: the weighted correlation at each offset from `-REACH_S` to `REACH_S`, `(121,)`.
     :ivar scores: how well mouth and sound agree at each moment of the window, `(T,)`, 0..1, over a second.
     """
 
@@ -70,19 +67,8 @@ class Estimate:
     peak: float
     spread_s: float
     voiced_s: float
-    confidence: float
-    error_s: float
+    curve: Floats
     scores: Floats
-
-    @property
-    def evidence(self) -> Floats:
-        """What the gate weighs; `(4,)`."""
-        return evidence_of(self.margin, self.peak, self.spread_s, self.voiced_s)
-
-
-def evidence_of(margin: float, peak: float, spread_s: float, voiced_s: float) -> Floats:
-    """See `Estimate`; `(4,)`."""
-    return np.array((margin, peak, math.log(spread_s + HOP_S), math.log(max(voiced_s, HOP_S))))
 
 
 def estimate(model: LipSyncModel, stretch: Stretch, window: slice, voiced_s: float) -> Estimate:
@@ -99,17 +85,13 @@ def estimate(model: LipSyncModel, stretch: Stretch, window: slice, voiced_s: flo
     blocks = _contributions(sound, stretch.came, mouth, model.weights, window.start)
     curve = blocks.sum(axis=0)
     at = int(curve.argmax())
-    margin, peak, spread_s = _margin(curve, at), float(curve[at]), _spread_s(blocks, at)
-    gate, error = model.calibration.gate, model.calibration.error
-    log_odds = float(evidence_of(margin, peak, spread_s, voiced_s) @ gate[:-1] + gate[-1])
     return Estimate(
         offset_s=(at - _REACH + _vertex(curve, at)) * HOP_S - model.calibration.zero_s,
-        margin=margin,
-        peak=peak,
-        spread_s=spread_s,
+        margin=margin_of(curve, at),
+        peak=float(curve[at]),
+        spread_s=_spread_s(blocks, at),
         voiced_s=voiced_s,
-        confidence=1 / (1 + math.exp(-max(min(log_odds, 30.0), -30.0))),
-        error_s=max(float(np.dot(error, (spread_s, 1 / max(voiced_s, HOP_S), 1.0))), _LEAST_ERROR_S),
+        curve=curve,
         scores=_scores(sound, mouth, model.weights, window.start + at - _REACH),
     )
 
@@ -166,9 +148,10 @@ def _blocks(count: int) -> list[tuple[int, int]]:
     return [(i * _BLOCK, (i + 1) * _BLOCK if i < number - 1 else count) for i in range(number)]
 
 
-def _margin(curve: Floats, at: int) -> float:
+def margin_of(curve: Floats, at: int, beside: int = 0) -> float:
+    """By how much a curve within `beside` hops of a place exceeds all that is farther than 150 ms from it."""
     far = np.abs(np.arange(len(curve)) - at) > _LOCAL
-    return float(curve[at] - curve[far].max())
+    return float(curve[max(at - beside, 0) : at + beside + 1].max() - curve[far].max())
 
 
 def _vertex(curve: Floats, at: int) -> float:

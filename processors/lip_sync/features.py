@@ -46,6 +46,7 @@ _QUIETEST = 1e-10  # power; below what 16 bits can hold
 _FLOOR_PERCENT = 5.0  # what is quieter than this share of a window is as quiet as that
 _ONE_THREAD = 1 << 18  # multiplications: SMP_THRESHOLD_MIN * GEMM_MULTITHREAD_THRESHOLD of OpenBLAS
 _ROUND = 120  # lengths with few prime factors are transformed several times as fast
+_USUAL = 2.0  # standard deviations
 _PASS_HZ = (0.4, 8.0)  # slower is the head, faster is jitter of the points
 
 # the first three are averaged: inner lips; then outer lips, width, inner width, nose to chin, nose to lip, lip to chin;
@@ -173,8 +174,14 @@ def with_context(bands: Floats) -> Floats:
 def mouth_features(distances: Floats) -> Floats:
     """How the distances move, how fast, and how that changes, each with mean 0 and deviation 1; `(T, 21)`.
 
+    What is far from usual is drawn in: points that go astray, as where a hand passes, would outweigh all else.
+
     :param distances: on the grid, `(T, 7)`.
     """
-    moved = normal(band_passed(distances))
-    speed = normal(np.gradient(moved, axis=0))
-    return np.hstack([moved, speed, normal(np.gradient(speed, axis=0))])
+    moved = _drawn_in(band_passed(distances))
+    speed = _drawn_in(np.gradient(moved, axis=0))
+    return np.hstack([moved, speed, _drawn_in(np.gradient(speed, axis=0))])
+
+
+def _drawn_in(values: Floats) -> Floats:
+    return normal(np.tanh(normal(values) / _USUAL))

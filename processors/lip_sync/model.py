@@ -17,7 +17,7 @@ from vision import ModelError
 __all__ = ["Calibration", "LipSyncModel", "correlated", "load", "shipped"]
 
 COMPONENTS = 8
-RIDGE = 0.3  # of variables of unit variance; 0.1 to 1 serve persons that were not trained on about as well
+RIDGE = 0.5  # of variables of unit variance; 0.15 to 1 serve persons that were not trained on about as well
 
 _SOUND, _MOUTH = len(AROUND) * BANDS, 3 * DISTANCES
 
@@ -27,14 +27,13 @@ class Calibration:
     """What is known of estimates from persons that the model was not trained on.
 
     :ivar zero_s: what it says of sound that is in time.
-    :ivar gate: weights of `Estimate.evidence` and a constant, `(5,)`: log odds that an offset is right.
-    :ivar error: `(3,)`: error of nine in ten offsets, s: weights of `Estimate.spread_s` and of the inverse of
-        `Estimate.voiced_s`, and a constant.
+    :ivar gate: weights of `Gate.weigh`'s evidence and a constant, `(6,)`: log odds that an offset is right.
+    :ivar error_s: half the interval that holds the truth in nine of ten, of a window with a second of voice.
     """
 
     zero_s: float
     gate: Floats
-    error: Floats
+    error_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ class LipSyncModel:
             weights=self.weights.astype(np.float32),
             zero_s=np.float32(self.calibration.zero_s),
             gate=self.calibration.gate.astype(np.float32),
-            error=self.calibration.error.astype(np.float32),
+            error_s=np.float32(self.calibration.error_s),
             about=np.array(about),
         )
 
@@ -89,13 +88,13 @@ def load(path: Path) -> LipSyncModel:
     """
     try:
         with np.load(path) as file:
-            calibration = Calibration(float(file["zero_s"]), file["gate"].astype(float), file["error"].astype(float))
+            calibration = Calibration(float(file["zero_s"]), file["gate"].astype(float), float(file["error_s"]))
             sound, mouth, weights = (file[each].astype(float) for each in ("sound", "mouth", "weights"))
             provenance = str(json.loads(str(file["about"]))["provenance"])
     except (OSError, KeyError, ValueError) as error:
         raise ModelError(f"lip_sync: {path} is no model of lip_sync: {error}") from error
-    shapes = [each.shape for each in (sound, mouth, weights, calibration.gate, calibration.error)]
-    if shapes != [(_SOUND, COMPONENTS), (_MOUTH, COMPONENTS), (COMPONENTS,), (5,), (3,)]:
+    shapes = [each.shape for each in (sound, mouth, weights, calibration.gate)]
+    if shapes != [(_SOUND, COMPONENTS), (_MOUTH, COMPONENTS), (COMPONENTS,), (6,)]:
         raise ModelError(f"lip_sync: {path} is of another version: its arrays have the shapes {shapes}")
     return LipSyncModel(sound, mouth, weights, calibration, provenance)
 

@@ -1,4 +1,4 @@
-"""From estimates of windows to what is said of the stream: offsets that others bear out, drift, and steps."""
+"""From readings of windows to what is said of the stream: drift, and steps."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from processors.lip_sync.estimator import Estimate
+from processors.lip_sync.gate import Reading
 
-__all__ = ["Drift", "Reading", "Step", "Tracker"]
+__all__ = ["Drift", "Step", "Tracker"]
 
-_POSSIBLE = 0.15  # confidence of an estimate that counts where another one says the same
-_SAME_S = 0.04
-_APART_S = 1.0  # windows that overlap more say the same of themselves
-_RECENT_S = 5.0
-_MAJORITY = 0.5  # more of the windows of that time, the sure and the unsure, must say the same
+_SAME_S = 0.04  # readings of one offset are no farther apart
 _STEP_S = 0.06  # what is less is told by the offset and the drift
 _STEP_READINGS = 3
 _LEVEL = 5  # readings before a step of which the median is the level
@@ -24,16 +20,6 @@ _DRIFT_KEPT_S = 600.0
 _DRIFT_LEAST_S = 60.0
 _DRIFT_LEAST_READINGS = 20
 _NINE_OF_TEN = 1.645  # standard deviations
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """An offset at a time: the middle of the window."""
-
-    time_s: float
-    offset_s: float
-    error_s: float
-    confidence: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,76 +39,47 @@ class Step:
 
 
 class Tracker:
-    """Follows the offset.
+    """Follows the offset, by readings that are believed; the others only tell since when it is another.
 
-    An estimate is told where it is sure, or another says the same of a window at least a second away; and more than
-    half of the windows of the last seconds agree.
-
-    :param least_confidence: from which an estimate is sure by itself.
-    :param window_s: how long windows are.
+    :param window_s: how long their windows are.
     """
 
-    def __init__(self, least_confidence: float, window_s: float) -> None:
-        self._least_confidence, self._window_s = least_confidence, window_s
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._recent: deque[Reading] = deque()
-        self._accepted: deque[Reading] = deque()
-        self._elsewhere: list[Reading] = []
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
+        self._readings: deque[Reading] = deque()  # since the last step
+        self._elsewhere: list[Reading] = []  # the last ones, believed or not, where they may be a step
         self._step: Step | None = None
 
     def shift(self, step_s: float) -> None:
         """All sound so far belongs so much later, and was so much later than was said."""
-        self._recent = deque(replace(each, offset_s=each.offset_s + step_s) for each in self._recent)
-        self._accepted = deque(replace(each, offset_s=each.offset_s + step_s) for each in self._accepted)
+        self._readings = deque(replace(each, offset_s=each.offset_s + step_s) for each in self._readings)
         self._elsewhere = [replace(each, offset_s=each.offset_s + step_s) for each in self._elsewhere]
 
-    def add(self, time_s: float, found: Estimate) -> Reading | None:
-        """Take the estimate of a window with this middle; the reading, or `None` where it is not borne out."""
-        reading = Reading(time_s, found.offset_s, found.error_s, found.confidence)
-        while self._recent and time_s - self._recent[0].time_s > _RECENT_S:
-            self._recent.popleft()
-        self._recent.append(reading)
-        if not self._is_possible(reading):
-            return None
-        self._look_for_step(reading)
-        if not self._is_borne_out(reading):
-            return None
-        self._accepted.append(reading)
-        while time_s - self._accepted[0].time_s > _DRIFT_KEPT_S:
-            self._accepted.popleft()
-        return reading
-
-    def _is_possible(self, reading: Reading) -> bool:
-        return reading.confidence >= min(_POSSIBLE, self._least_confidence)
-
-    def _is_borne_out(self, reading: Reading) -> bool:
-        same = [each for each in self._recent if _agree(each, reading)]
-        if len(same) <= _MAJORITY * len(self._recent):
-            return False
-        apart = (each for each in same if reading.time_s - each.time_s >= _APART_S)
-        return reading.confidence >= self._least_confidence or any(map(self._is_possible, apart))
-
-    def _look_for_step(self, reading: Reading) -> None:
-        """A step is where the last readings agree with each other and not with those before them."""
-        before = list(self._accepted)[-_LEVEL:]
-        if len(before) < _LEVEL:
-            return
-        level_s = float(np.median([each.offset_s for each in before]))
-        if abs(reading.offset_s - level_s) < _STEP_S:
+    def add(self, reading: Reading) -> None:
+        """Take the next one."""
+        level_s = self._level_s()
+        if level_s is not None and abs(reading.offset_s - level_s) >= _STEP_S:
+            self._elsewhere = [*(each for each in self._elsewhere if _agree(each, reading)), reading]
+            self._look_for_step(level_s)
+        elif reading.is_believed:
             self._elsewhere = []
-            return
-        self._elsewhere = [*(each for each in self._elsewhere if _agree(each, reading)), reading]
+            self._readings.append(reading)
+        while self._readings and reading.time_s - self._readings[0].time_s > _DRIFT_KEPT_S:
+            self._readings.popleft()
+
+    def _level_s(self) -> float | None:
+        if len(self._readings) < _LEVEL:
+            return None
+        return float(np.median([each.offset_s for each in list(self._readings)[-_LEVEL:]]))
+
+    def _look_for_step(self, level_s: float) -> None:
+        """A step is where several readings agree with each other, and not with those before; the last is believed."""
         since = self._elsewhere
-        if len(since) < _STEP_READINGS or since[-1].time_s - since[0].time_s < _APART_S:
+        if len(since) < _STEP_READINGS or not since[-1].is_believed:
             return
         offset_s = float(np.median([each.offset_s for each in since]))
-        begun_s = (max(each.time_s for each in before) + since[0].time_s) / 2
-        self._step = Step(begun_s, offset_s - level_s)
-        self._accepted, self._elsewhere = deque(since), []
-        self._recent = deque(each for each in self._recent if each.time_s >= since[0].time_s)
+        self._step = Step((self._readings[-1].time_s + since[0].time_s) / 2, offset_s - level_s)
+        self._readings, self._elsewhere = deque(since), []
 
     def take_step(self) -> Step | None:
         """A step that was found and not yet taken."""
@@ -131,7 +88,7 @@ class Tracker:
 
     def drift(self) -> Drift | None:
         """Since the last step, of the last ten minutes; `None` before a minute of it."""
-        readings = self._accepted
+        readings = self._readings
         if len(readings) < _DRIFT_LEAST_READINGS or readings[-1].time_s - readings[0].time_s < _DRIFT_LEAST_S:
             return None
         return _line(readings, self._window_s)

@@ -6,16 +6,22 @@ import asyncio
 import dataclasses
 import json
 import shutil
+import signal
+import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import jsonschema
 import numpy as np
 import pytest
 
+from vision.catalog import schema
+from vision.children import python_command
 from vision.config import EvidenceOptions, load
 from vision.errors import ConfigError, OutputError
 from vision.frame import Frame, Samples, Sound
@@ -317,3 +323,41 @@ def test_a_mistake_in_it_is_told_with_its_line(tmp_path: Path, text: str, messag
     with pytest.raises(ConfigError) as caught:
         load(path)
     assert f"run.yaml:3: {message}" in str(caught.value)
+
+
+def test_the_schema_takes_both_forms() -> None:
+    """An editor that knows the schema complains of mistakes only."""
+    validator = jsonschema.Draft202012Validator(schema())
+    for given, is_good in [(True, True), (False, True), ({"most": 3}, True), (3, False), ({"mots": 3}, False)]:
+        run = {"source": {"use": "simulator"}, "run": {"evidence": given}}
+        assert validator.is_valid(run) is is_good, given
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_whole_files(tmp_path: Path, recording: Path) -> None:
+    """While it is black: the incident ends there, its still and its clip are whole, and the terminal says so."""
+    config, out = tmp_path / "run.yaml", tmp_path / "out"
+    config.write_text(
+        f"source: {{use: file, path: {recording}, pace: realtime}}\n"
+        "run: {evidence: true}\nprocessors: [{use: frame_quality}]\n"
+    )
+    command = python_command("-m", "vision", "run", str(config), "--out", str(out))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        deadline_s = time.monotonic() + 60
+        while not _is_shown(out / "frames.jsonl", 3.2) and time.monotonic() < deadline_s:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "evidence: 1 stills, 1 clips" in said
+    (incident,) = _incidents(tmp_path)
+    assert (incident["start_s"], incident["end_s"]) == (3.0, pytest.approx(3.5, abs=0.48))
+    pictures = _pictures(out / incident["evidence"]["clip"])
+    assert sum(luma < 40 for _, luma in pictures) >= 5
+    assert {path.suffix for path in (out / "evidence").iterdir()} == {".jpg", ".mp4"}
+
+
+def _is_shown(path: Path, time_s: float) -> bool:
+    """Whether a run has come so far."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return len(lines) > 1 and bool(json.loads(lines[-2])["time_s"] >= time_s)

@@ -255,7 +255,6 @@ def test_every_field_is_described() -> None:
         "scene_cut": "scene_cut",
         "flash": "flash",
         "discoloured": "corruption",
-        "corruption": "corruption",
         "resolution_change": "resolution",
     }
 

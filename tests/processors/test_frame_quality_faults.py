@@ -222,16 +222,16 @@ def test_a_truncated_slice_is_corruption(media: Path, broken: int) -> None:
 
 
 def test_damage_is_the_network_s() -> None:
-    """Pictures that build on a damaged one are an incident, although the damaged one itself says nothing."""
+    """Damaged pictures, and those that build on them, are one incident of the run's own, up to the next key frame."""
     frames = list(shown(map(detailed, range(20))))
-    for index, corrupt, key_frame in ((0, False, True), (5, True, False), (10, False, True)):
-        before = frames[index]
+    for index, before in enumerate(frames):
+        corrupt, key_frame = 5 <= index < 10, index in (0, 10)
         frames[index] = Frame(
             index, before.time_s, 0.0, CLOCK, key_frame=key_frame, corrupt=corrupt, maybe_picture=before.maybe_picture
         )
     (found,) = [each for each in incidents(frames) if each.kind == "corruption"]
     assert found.cause == "network"
-    assert [found.start_s, found.end_s] == pytest.approx([6 / FPS, 10 / FPS], abs=1e-6)
+    assert [found.start_s, found.end_s] == pytest.approx([5 / FPS, 10 / FPS], abs=1e-6)
 
 
 @pytest.mark.parametrize(("name", "level"), [("green", 0), ("magenta", 255)])

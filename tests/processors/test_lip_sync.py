@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from processors.face_landmarks import FaceLandmarks
 from processors.lip_sync import LipSync, LipSyncProcessor, State
 from processors.lip_sync.activity import STATE_DELAY_S
-from processors.lip_sync.estimator import Estimate, estimate
+from processors.lip_sync.estimator import estimate
+from processors.lip_sync.gate import Gate, Reading
 from processors.lip_sync.history import History
 from processors.lip_sync.model import shipped
 from processors.lip_sync.recording import Recording
@@ -313,16 +314,17 @@ def test_people_that_were_not_trained_on_are_found_in_time(grid: list[Clip]) -> 
 def test_training_says_what_its_model_is_worth(grid: list[Clip]) -> None:
     """Right estimates are told from wrong ones, and the bias of persons that it does not know is its zero."""
     model = trained(grid, "GRID")
-    own: list[Estimate] = []
-    others: list[Estimate] = []
+    readings: dict[str, list[Reading]] = {"own": [], "another's": []}
     for number, clip in enumerate(grid):
-        for found, kept in ((clip.recording, own), (_with_voice_of(clip, grid[number - 3]), others)):
-            whole = found.whole()
+        for whose, recording in (("own", clip.recording), ("another's", _with_voice_of(clip, grid[number - 3]))):
+            whole = recording.whole()
             assert whole is not None
-            kept.append(estimate(model, whole.stretch, whole.part, 1.7))
-    assert np.median([each.confidence for each in own]) > 0.5 > np.median([each.confidence for each in others])
-    assert np.mean([each.offset_s for each in own]) == pytest.approx(0, abs=0.02)
-    assert all(0.005 <= each.error_s < 0.1 for each in own)
+            found = estimate(model, whole.stretch, whole.part, 1.7)
+            readings[whose].append(Gate(model.calibration, 0.5).judge(whole.middle_s, found))
+    confidences = [np.median([each.confidence for each in each_one]) for each_one in readings.values()]
+    assert confidences[0] > 0.5 > confidences[1]
+    assert np.mean([each.offset_s for each in readings["own"]]) == pytest.approx(0, abs=0.02)
+    assert all(0.005 <= each.error_s < 0.1 for each in readings["own"])
     assert model.provenance == "GRID"
 
 

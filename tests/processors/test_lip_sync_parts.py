@@ -29,7 +29,7 @@ from processors.lip_sync.features import (
     sound_bands,
     with_context,
 )
-from processors.lip_sync.gate import spoken_s
+from processors.lip_sync.gate import Gate, Reading, spoken_s
 from processors.lip_sync.history import History
 from processors.lip_sync.limits import LIMITS, LimitName, Verdict
 from processors.lip_sync.model import Calibration, LipSyncModel, correlated, load, shipped
@@ -167,7 +167,7 @@ def trained_model(noise: float = 0.3) -> LipSyncModel:
     """A model of sound that follows the mouth at once; sure of itself."""
     mel, mouth = related(0, noise, 60.0)
     sound = with_context(sound_bands(mel, np.ones(len(mel), bool)))
-    calibration = Calibration(0.0, np.array([0.0, 10.0, 0.0, 0.0, 0.0]), np.array([1.0, 0.0, 0.01]))
+    calibration = Calibration(0.0, np.array([0.0, 10.0, 0.0, 0.0, 0.0, 0.0]), 0.03)
     return LipSyncModel(*correlated([(sound, mouth_features(mouth))]), calibration, "made by hand")
 
 
@@ -204,7 +204,7 @@ def test_a_model_is_kept_in_a_file(tmp_path: Path) -> None:
     for name in ("sound", "mouth", "weights"):
         assert getattr(again, name) == pytest.approx(getattr(model, name), rel=1e-5, abs=1e-6)
     assert again.calibration.gate == pytest.approx(model.calibration.gate)
-    assert again.calibration.error == pytest.approx(model.calibration.error)
+    assert again.calibration.error_s == pytest.approx(model.calibration.error_s)
     assert again.provenance == "made by hand"
 
 
@@ -261,13 +261,13 @@ def test_an_offset_between_two_moments_is_found() -> None:
 
 
 def test_unrelated_sound_has_no_margin() -> None:
-    """Confidence, margin and score are lower than of the mouth's own sound."""
+    """Margin, peak and score are lower than of the mouth's own sound."""
     mel, mouth = related(0)
     model = trained_model()
     own = estimate(model, stretch_of(mel, mouth), slice(400, 700), 3.0)
     other = estimate(model, stretch_of(mel[::-1].copy(), mouth), slice(400, 700), 3.0)
     assert other.margin < own.margin / 2
-    assert other.confidence < own.confidence
+    assert other.peak < own.peak
     assert other.spread_s > own.spread_s
     assert np.median(other.scores) < np.median(own.scores)
 
@@ -294,7 +294,7 @@ def test_the_same_window_says_the_same() -> None:
     mel, mouth = related(3, noise=2.0)
     model = trained_model()
     one, other = (estimate(model, stretch_of(mel, mouth), slice(400, 700), 3.0) for _ in range(2))
-    assert (one.spread_s, one.confidence) == (other.spread_s, other.confidence)
+    assert (one.spread_s, one.offset_s) == (other.spread_s, other.offset_s)
 
 
 # windows
@@ -409,46 +409,73 @@ def test_speech_is_counted_inside_a_stretch() -> None:
     assert spoken_s(np.zeros((0, 2)), 1.0, 4.0) == 0
 
 
-# tracking
+# the gate
 
 
-def said(offset_s: float, confidence: float = 0.9) -> Estimate:
-    """An estimate."""
-    return Estimate(offset_s, 0.2, 0.4, 0.01, 2.5, confidence, 0.03, np.zeros(300))
+def said(offset_s: float, margin: float = 0.2) -> Estimate:
+    """An estimate: a peak there, of 0.4, and nothing else that is higher than that less the margin."""
+    curve = np.full(121, 0.4 - margin)
+    curve[60 + round(offset_s / HOP_S)] = 0.4
+    return Estimate(offset_s, margin, 0.4, 0.01, 2.5, curve, np.zeros(300))
 
 
-def test_a_sure_estimate_stands_alone() -> None:
-    """Others need another that says the same, of a window a second away."""
-    tracker = Tracker(0.5, 3.0)
-    assert tracker.add(1.0, said(0.05, 0.6)) is not None
-    tracker = Tracker(0.5, 3.0)
-    assert tracker.add(1.0, said(0.05, 0.3)) is None
-    assert tracker.add(1.5, said(0.05, 0.3)) is None
-    assert tracker.add(2.1, said(0.06, 0.3)) is not None
-    assert tracker.add(2.6, said(0.3, 0.3)) is None
+def gate_of(error_s: float = 0.05) -> Gate:
+    """One that goes by the margin in the mean of the last windows: from 0.1 on it believes."""
+    return Gate(Calibration(0.0, np.array([0.0, 0.0, 0.0, 0.0, 50.0, -5.0]), error_s), 0.5)
 
 
-def test_what_is_hardly_possible_bears_nothing_out() -> None:
-    """Offsets of no confidence are as good as none."""
-    tracker = Tracker(0.5, 3.0)
-    assert all(tracker.add(float(time_s), said(0.05, 0.05)) is None for time_s in range(10))
+def test_a_sure_estimate_is_believed() -> None:
+    """By its margin; its interval narrows with the root of how much voice is in it, to half a hop."""
+    sure = gate_of().judge(1.0, said(0.05))
+    unsure = gate_of().judge(1.0, said(0.05, margin=0.05))
+    assert (sure.is_believed, unsure.is_believed) == (True, False)
+    assert sure.confidence == pytest.approx(1 / (1 + np.exp(-5)))
+    assert sure.offset_s == 0.05
+    assert sure.error_s == pytest.approx(0.05 / np.sqrt(2.5))
+    assert gate_of(0.0).judge(1.0, said(0.05)).error_s == 0.005
 
 
 def test_windows_that_disagree_are_refused() -> None:
-    """A sure estimate is not told right after another that says otherwise; when most say it, it is."""
-    tracker = Tracker(0.5, 3.0)
-    tracker.add(1.0, said(0.0))
-    assert tracker.add(1.5, said(0.4)) is None
-    assert tracker.add(2.0, said(0.0)) is not None
-    assert tracker.add(2.5, said(0.4)) is None
-    assert tracker.add(3.0, said(0.4)) is not None
+    """An estimate is not believed right after another that says otherwise; when most say it, it is."""
+    gate = gate_of()
+    assert gate.judge(1.0, said(0.0)).is_believed
+    told = [gate.judge(time_s, said(0.4)).is_believed for time_s in (1.5, 2.0, 2.5, 3.0, 3.5, 4.0)]
+    assert told == [False, False, False, True, True, True]  # a margin of 0.2 x (3 - 1) / 4 is the first that suffices
+
+
+def test_estimates_that_agree_bear_each_other_out() -> None:
+    """A peak that stays where it is, while what else is high moves, is surer than one window is."""
+    gate = gate_of()
+    told = []
+    for number in range(4):
+        found = said(0.05, margin=0.2)
+        found.curve[5 + 25 * (number % 2)] = 0.35  # in a window alone, a margin of 0.05
+        told.append(gate.judge(1.0 + number / 2, found).is_believed)
+    assert told == [False, True, True, True]
+
+
+def test_what_was_said_long_ago_does_not_count() -> None:
+    """Four seconds later, or after all is forgotten, another offset is believed at once."""
+    gate = gate_of()
+    gate.judge(1.0, said(0.0))
+    assert gate.judge(5.0, said(0.4)).is_believed
+    gate.forget()
+    assert gate.judge(5.5, said(-0.4)).is_believed
+
+
+# tracking
+
+
+def read(time_s: float, offset_s: float, is_believed: bool = True) -> Reading:
+    """What a gate makes of an estimate."""
+    return Reading(time_s, offset_s, 0.03, 0.9 if is_believed else 0.1, is_believed)
 
 
 def followed(offsets_s: Sequence[float], every_s: float = 0.5) -> Tracker:
     """A tracker that was told these."""
-    tracker = Tracker(0.5, 3.0)
+    tracker = Tracker(3.0)
     for number, offset_s in enumerate(offsets_s):
-        tracker.add(number * every_s, said(offset_s))
+        tracker.add(read(number * every_s, offset_s))
     return tracker
 
 
@@ -460,6 +487,18 @@ def test_a_step_is_found_where_it_is() -> None:
     assert step.time_s == pytest.approx(10.25)
     assert step.step_s == pytest.approx(0.12)
     assert tracker.take_step() is None
+
+
+def test_a_step_begins_with_what_was_not_believed_at_first() -> None:
+    """Windows that only together are believed say since when the offset is another."""
+    tracker = followed([0.0] * 21)
+    for number, is_believed in enumerate((False, False, False, True), 21):
+        assert tracker.take_step() is None
+        tracker.add(read(number / 2, 0.12, is_believed))
+    step = tracker.take_step()
+    assert step is not None
+    assert step.time_s == pytest.approx(10.25)
+    assert step.step_s == pytest.approx(0.12)
 
 
 @pytest.mark.parametrize("offsets_s", [[0.0] * 21 + [0.04] * 20, [0.0] * 20 + [0.3, 0.0] * 5, [0.0] * 20 + [0.3] * 2])
@@ -491,7 +530,7 @@ def test_offsets_move_with_the_sound() -> None:
     tracker = followed([0.0] * 20)
     tracker.shift(0.1)
     for number in range(20, 30):
-        assert tracker.add(number * 0.5, said(0.1)) is not None
+        tracker.add(read(number * 0.5, 0.1))
     assert tracker.take_step() is None
 
 

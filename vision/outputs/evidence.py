@@ -42,6 +42,7 @@ __all__ = ["Evidence"]
 FOLDER = "evidence"
 _log = logging.getLogger(__name__)
 _MOST_WAITING = 16  # pictures; 22 MB at 720p
+_MOST_MOMENTS = 1000  # whose sound waits, half a minute of it; behind a disk that hangs there would be no end of them
 _PATIENCE_S = 10.0
 _MARGIN_S = 1.0  # by which an incident may be told after it began, where nothing said that it was open
 _JPEG_QUALITY = 92
@@ -139,9 +140,12 @@ class Evidence:
         if not self._options.clips:
             return
         picture = frame.maybe_picture
-        if picture is not None and not self._room.acquire(timeout=_PATIENCE_S if self._waits else 0):
+        stuck = self._jobs.qsize() >= _MOST_MOMENTS
+        if picture is not None and (stuck or not self._room.acquire(timeout=_PATIENCE_S if self._waits else 0)):
             self._counts.pictures_dropped += 1
             picture = None
+        if stuck:
+            return
         self._jobs.put(_Moment(frame.time_s, picture, frame.sound, frozenset(start_s for _, start_s in known)))
 
     def close(self) -> None:
