@@ -82,7 +82,7 @@ def schema() -> dict[str, Any]:
                 "items": {"oneOf": _plugins("processors", ProcessorKeys, definitions)},
             },
             "sinks": {"type": "array", "items": {"oneOf": _plugins("sinks", PluginKeys, definitions)}},
-            "expect": {"type": "array", "items": _inlined(ExpectKeys, definitions)},
+            "expect": {"type": "array", "items": _expectation(definitions)},
         },
         "$defs": definitions,
     }
@@ -106,6 +106,11 @@ def _plugin(entry: Entry, common: dict[str, Any], definitions: dict[str, Any]) -
         "required": ["use", *own.get("required", [])],
         "properties": {name: _or_variable(option) for name, option in options.items()} | {"use": {"const": entry.name}},
     }
+
+
+def _expectation(definitions: dict[str, Any]) -> dict[str, Any]:
+    own = _inlined(ExpectKeys, definitions)
+    return own | {"properties": {name: _or_variable(option) for name, option in own["properties"].items()}}
 
 
 def _or_variable(option: dict[str, Any]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from vision.expectations.table import in_words, verdict_table
+from vision.expectations.table import in_words, verdict_view
 from vision.expectations.verdict import Verdict
 from vision.result import MetricInfo
 from vision.runner import Outcome, Run
@@ -110,7 +110,7 @@ def print_outcome(run: Run, outcome: Outcome, console: Console) -> None:
         for table in _tables(run.summary, summary, console.width):
             console.print(table, highlight=False)
     if verdicts := _verdicts(summary):
-        console.print(verdict_table(verdicts, console.width), highlight=False)
+        console.print(verdict_view(verdicts, console.width), highlight=False)
     console.print(Text(_closing(run, outcome)), soft_wrap=True)
 
 

@@ -119,9 +119,9 @@ def _table(verdicts: Sequence[Verdict]) -> str:
 
     from rich.console import Console
 
-    from vision.expectations.table import in_words, verdict_table
+    from vision.expectations.table import in_words, verdict_view
 
     text = io.StringIO()
     console = Console(file=text, width=_WIDTH, color_system=None, force_terminal=False)
-    console.print(verdict_table(verdicts, _WIDTH))
+    console.print(verdict_view(verdicts, _WIDTH))
     return f"{in_words(verdicts)}\n{text.getvalue().rstrip()}"

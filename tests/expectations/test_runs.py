@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import av
+import numpy as np
 import pytest
 import xmlschema
 
 from vision.config import load
+from vision.errors import ConfigError
 from vision.recorded import RecordedRun
 from vision.runner import Outcome, Run
 
@@ -236,16 +239,18 @@ def test_check_shows_what_is_expected(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "│ no-freeze     │ incidents(freeze).count == 0" in done.stdout
     assert "frame_quality.sharpness.p5 >= 10" in done.stdout
-    assert "left out, since this run does not measure it: face-there" in done.stdout
+    left_out = done.stdout.partition("left out, since this run does not measure it: ")[2]
+    assert "face-there" in left_out
+    assert "no-freeze" not in left_out
 
 
 def test_reading_a_folder_that_is_none(tmp_path: Path) -> None:
     """One line that names the file."""
     recorded = RecordedRun(tmp_path)
-    with pytest.raises(Exception, match=r"run.json: cannot be read: No such file or directory"):
+    with pytest.raises(ConfigError, match=r"run.json: cannot be read: No such file or directory"):
         recorded.judge("a.b.mean > 3")
     (tmp_path / "summary.json").write_text("{")
-    with pytest.raises(Exception, match=r"summary.json: no JSON"):
+    with pytest.raises(ConfigError, match=r"summary.json: no JSON"):
         _ = recorded.summary
 
 
@@ -254,3 +259,52 @@ def test_values_of_a_metric(tmp_path: Path) -> None:
     _executed(tmp_path, _yaml(processor="Counting', every: 4"))
     values: list[Any] = RecordedRun(tmp_path / "out").values("counting.value")
     assert values == [0, None, None, None, 4, None, None, None, 8, None]
+
+
+def test_a_recording_is_judged(tmp_path: Path) -> None:
+    """Two seconds of moving noise with one that stands still in between: one freeze, of just that length."""
+    rng = np.random.default_rng(1)
+    images = [rng.integers(0, 255, (96, 160, 3), np.uint8) for _ in range(50)]
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 96, "yuv420p"
+        for image in [*images[:25], *[images[24]] * 25, *images[25:]]:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    running = _started(
+        tmp_path,
+        "source: {use: file, path: clip.mp4}\nprocessors: [{use: frame_quality}]\nexpect:\n"
+        "  - {preset: broadcast, level: warning}\n"
+        "  - {that: 0.9 s <= incidents(freeze).longest <= 1.1 s, name: length}\n"
+        "  - {that: incidents(freeze).count == 0 before 0.9 s, name: before}\n"
+        "  - {that: frame_quality.freeze.share <= 10 %, name: share}\n",
+    )
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 1, err
+    verdicts = {verdict.name: verdict for verdict in RecordedRun(tmp_path / "out").verdicts}
+    found = {name: each.verdict for name, each in verdicts.items() if each.verdict != "skipped"}
+    assert found == {
+        "no-gap": "passed",
+        "no-freeze": "failed",
+        "no-black": "passed",
+        "length": "passed",
+        "before": "passed",
+        "share": "failed",
+    }
+    assert verdicts["share"].value == pytest.approx(25 / 74, abs=0.02)
+
+
+def test_a_killed_run_can_be_judged(tmp_path: Path) -> None:
+    """SIGKILL leaves no summary; what is on disk is judged all the same."""
+    running = _started(tmp_path, _yaml("that: counting.value.max > 1e6", source="EndlessSource'"))
+    frames, deadline = tmp_path / "out" / "frames.jsonl", time.monotonic() + 60
+    while not (frames.exists() and frames.stat().st_size > 10_000) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGKILL)
+    running.communicate(timeout=30)
+    recorded = RecordedRun(tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"summary.json: cannot be read: No such file"):
+        _ = recorded.verdicts
+    last = len(recorded.records) - 1
+    found = recorded.judge("counting.value.min == 0", f"counting.value.max == {last}", "incidents(odd).count > 3")
+    assert [verdict.verdict for verdict in found] == ["passed"] * 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from vision.expectations.items import of_text
 from vision.expectations.judge import Judge
 from vision.expectations.moments import Happening, Moment
 from vision.expectations.replay import verdicts_of
+from vision.expectations.verdict import Expectation
 
 PASSED, FAILED, NOT_MEASURED = "passed", "failed", "not_measured"
 
@@ -72,6 +74,12 @@ EXPRESSIONS: list[tuple[str, str, float | bool | None]] = [
     ("lips.offset_ms.max / lips.offset_ms.min == 3", PASSED, 3.0),
     ("picture.sharpness.max * 50 % == 10", PASSED, 10.0),
     ("2 * picture.sharpness.max == 40", PASSED, 40.0),
+    ("50 % * picture.luma.max == 0.495", PASSED, 0.495),
+    ("50 % / picture.luma.max > 0.5", PASSED, 0.505051),
+    ("picture.luma.max / 10 % > 9", PASSED, 9.9),
+    ("picture.sharpness.min / picture.sharpness.max >= 30 %", FAILED, 0.0),
+    ("lips.offset_ms.min / lips.offset_ms.max <= 34 %", PASSED, 0.333333),
+    ("picture.luma.duration / incidents(freeze).duration > 4.9", PASSED, 4.95),
     ("picture.sharpness.max / picture.luma.min > 3", NOT_MEASURED, None),
     ("picture.luma.max > picture.luma.mean", PASSED, 0.99),
     # flags
@@ -258,6 +266,27 @@ def test_a_picture_that_comes_late_lengthens_nothing() -> None:
     assert judged("picture.luma.duration == 9.9 s", late).verdict == "passed"
 
 
+def test_a_window_whose_condition_was_not_measured_is_not_known() -> None:
+    """A voice that was heard in the first seconds only says nothing of whether somebody spoke later."""
+    silent = [dataclasses.replace(m, results={**m.results, "voice": None}) for m in moments()]
+    deaf = moments()[:30] + silent[30:]
+    figures = ("picture.luma.mean", "picture.luma.coverage", "incidents(freeze).count", "incidents().count")
+    for that in (f"{figure} < 1" for figure in figures):
+        found = judged(f"{that} while speaking", deaf, (), 0.5, {"voice": "quarantined: it died"})
+        assert found.verdict == "not_measured", that
+        told = "speaking was measured in 30 % of what was due, min_coverage is 50%; voice: quarantined: it died"
+        assert found.reason == told
+    assert judged("picture.luma.mean > 0 while speaking", deaf, (), 0.3).value == pytest.approx(0.245)
+
+
+def test_a_window_that_was_hardly_recorded_says_nothing_of_incidents() -> None:
+    """Five of twenty seconds: what did not happen in them may have happened later."""
+    found = judged("incidents(no_picture).count == 0 between 5 s and 25 s", moments())
+    assert found.verdict == "not_measured"
+    told = "the window was measured in 25 % of what was due, min_coverage is 50%; the run ended at 9.9 s, within the"
+    assert (found.reason or "").startswith(told)
+
+
 def test_hours_take_no_more_memory_than_minutes() -> None:
     """Forty hours of a flapping condition leave no more behind than a bounded number of stretches and bins."""
     judge = Judge([of_text("picture.luma.p95 < 0.9 while speaking", VOCABULARY)], PRODUCERS)
@@ -266,10 +295,8 @@ def test_hours_take_no_more_memory_than_minutes() -> None:
         speaking = {"speaking": i % 2 == 0, "level_dbfs": -20.0}
         results = {**tick.results, "voice": speaking, "picture": {**(tick.results["picture"] or {}), "luma": i / 1e5}}
         judge.add(dataclasses.replace(tick, index=i, time_s=i / FPS, results=results))
-    (window,) = judge._windows.values()
-    assert len(window._ends) <= 40_000
-    (gathered,) = judge._gathered.values()
-    assert not gathered.column._values or len(gathered.column._values) <= 50_000
+    assert {len(window._ends) <= 40_000 for window in judge._windows.values()} == {True}
+    assert {len(gathered.column._values) <= 50_000 for gathered in judge._gathered.values()} == {True}
     assert judge.verdicts()[0].verdict == "failed"
 
 
@@ -357,14 +384,33 @@ def _plainly(frames: list[Moment], metric: str, speaking: bool) -> dict[str, flo
     }
 
 
+@functools.cache
+def _about(metric: str, speaking: bool) -> tuple[Expectation, ...]:
+    """An expectation of each figure from 0.1 to 1.5 s; whether it is met does not matter."""
+    names = ["count", "duration", "coverage", "mean" if metric == "luma" else "share"]
+    window = f"between 0.1 s and 1.5 s{' while speaking' if speaking else ''}"
+    return tuple(of_text(f"picture.{metric}.{name} < 1 {window}", VOCABULARY, 0.0) for name in names)
+
+
 @given(_histories(), st.booleans(), st.sampled_from(["luma", "freeze"]))
 def test_figures_are_those_of_the_plainest_calculation(frames: list[Moment], speaking: bool, metric: str) -> None:
     """What is gathered frame by frame is what is found in all frames at once."""
-    names = ["count", "duration", "coverage", "mean" if metric == "luma" else "share"]
-    window = f"between 0.1 s and 1.5 s{' while speaking' if speaking else ''}"
     assume(any(_inside(frame, speaking) for frame in frames) and frames[-1].time_s > 1.6)
     plain = _plainly(frames, metric, speaking)
-    for name in names:
-        found = judged(f"picture.{metric}.{name} {'<=' if name != 'coverage' else '<'} 1 {window}", frames, (), 0.0)
-        expected = plain[name]
-        assert found.value == (None if expected is None else pytest.approx(expected, abs=1e-6)), name
+    judge = Judge(_about(metric, speaking), PRODUCERS)
+    for frame in frames:
+        judge.add(frame)
+    for found in judge.verdicts():
+        expected = plain[found.that.split()[0].rpartition(".")[2]]
+        assert found.value == (None if expected is None else pytest.approx(expected, abs=1e-6)), found.that
+
+
+def test_a_value_is_told_as_its_limit_is() -> None:
+    """In percent where the limit is; with its unit else."""
+    for that, told in [
+        ("picture.freeze.share < 5 %", "picture.freeze.share is 20 %, not < 5 %"),
+        ("picture.freeze.share < 0.05", "picture.freeze.share is 0.2, not < 0.05"),
+        ("incidents(freeze).longest < 500 ms", "incidents(freeze).longest is 2 s, not < 500 ms"),
+        ("picture.freeze.last", "is not so"),
+    ]:
+        assert verdict(that).reason == told

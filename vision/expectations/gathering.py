@@ -105,10 +105,10 @@ class WindowAtWork:
     def _takes(self, moment: Moment) -> bool:
         condition = self.span.condition
         if condition is not None:
-            if _is_due(condition, moment):
-                self._holds = condition.read(moment)
-            elif moment.index is None:
+            if moment.index is None and condition.is_of_pictures:
                 self._holds = None
+            elif _is_due(condition, moment) and not (moment.corrupt and condition.fears_damage):
+                self._holds = condition.read(moment)
         return self.span.start_s <= moment.time_s < self.span.end_s and (condition is None or self._holds is True)
 
     def _remember(self, time_s: float, was_inside: bool) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from vision.expectations.gathering import Counted, Gathered, Pace, WindowAtWork, percent
 from vision.expectations.moments import Happening, Moment
-from vision.expectations.terms import Compared, Meaning, Reading, Span, Term
-from vision.expectations.units import RATIO, shown
+from vision.expectations.terms import Compared, Meaning, Reading, Series, Span, Term
+from vision.expectations.units import RATIO, quantity
 from vision.expectations.verdict import Expectation, Outcome, Verdict
 from vision.expectations.vocabulary import Producer
 
@@ -39,12 +39,20 @@ class Judge:
         self._errors: dict[str, str] = {}
 
     def _prepare(self, meaning: Meaning) -> None:
-        window = self._windows.setdefault(meaning.span, WindowAtWork(meaning.span))
+        span = meaning.span
         for term in meaning.terms:
             for series in chain(term.rules, () if term.series is None else (term.series,)):
-                self._gathered.setdefault((series.text, meaning.span), Gathered(series, window))
+                self._gather(series, span)
             if term.series is None:
-                self._counted.setdefault((term.filters, meaning.span), Counted(term.filters, window))
+                self._counted.setdefault((term.filters, span), Counted(term.filters, self._window(span)))
+        if span.condition is not None:
+            self._gather(span.condition, span.whole)
+
+    def _window(self, span: Span) -> WindowAtWork:
+        return self._windows.setdefault(span, WindowAtWork(span))
+
+    def _gather(self, series: Series, span: Span) -> None:
+        self._gathered.setdefault((series.text, span), Gathered(series, self._window(span)))
 
     def add(self, moment: Moment) -> None:
         """Take a frame."""
@@ -91,7 +99,7 @@ class Judge:
             **head,
             verdict=outcome,
             value=_rounded(shown_.value(values)) if shown_ else None,
-            unit=None if shown_ is None or shown_.unit in (None, RATIO) else shown_.unit,
+            unit="1" if shown_ is not None and shown_.unit == RATIO else shown_.unit if shown_ else None,
             limit=shown_.limit_text if shown_ else None,
             coverage=round(min(coverages), 6) if coverages else None,
             reason=self._reason(outcome, shown_, figures, meaning.span, troubles),
@@ -112,7 +120,7 @@ class Judge:
             if shown_ is None:
                 return "is not so"
             value = shown_.value({text: figure.value for text, figure in figures.items()})
-            return f"{shown_.text} is {_number(value)}{shown(shown_.unit)}, not {shown_.limit_text}"
+            return f"{shown_.text} is {quantity(value, shown_.unit, shown_.limit_text)}, not {shown_.limit_text}"
         missing = [figure for figure in figures.values() if figure.missing is not None]
         if not missing:
             return "cannot be calculated: a division by zero, or a number beyond all bounds"
@@ -127,26 +135,26 @@ class Judge:
         yield from self._pace.causes(span, figure.producers)
 
     def _figure(self, term: Term, span: Span, min_coverage: float) -> _Figure:
-        window = self._windows[span]
-        sources = [self._gathered[rule.text, span] for rule in term.rules]
-        if term.series is not None:
-            sources.append(self._gathered[term.series.text, span])
-        producers = tuple({p.name: p for source in sources for p in source.series.producers}.values())
-        if reason := self._pace.unreached(span) or window.empty():
-            return _Figure(None, 0.0, reason, producers)
         reached = self._pace.reached(span)
-        coverages = {source: source.coverage(term.statistic, reached) for source in sources}
-        least = min(coverages, key=lambda source: coverages[source], default=None)
-        coverage = reached if least is None else coverages[least]
-        if term.statistic != "coverage" and coverage < min_coverage:
-            what = "the window" if least is None else least.series.text
-            told = f"{what} was measured in {percent(coverage)} of what was due, min_coverage is {min_coverage:.0%}"
-            return _Figure(None, coverage, told, producers)
-        if term.series is None:
+        own = None if term.series is None else self._gathered[term.series.text, span]
+        parts = [own] if own is not None else [self._gathered[rule.text, span] for rule in term.rules]
+        coverages = [(part.series.text, part.coverage(term.statistic, reached)) for part in parts]
+        coverage = min((share for _, share in coverages), default=reached)
+        if own is not None and term.statistic == "coverage":
+            coverages = []  # it is what is asked for
+        elif not parts:
+            coverages = [("the window", reached)]
+        if span.condition is not None:
+            condition = self._gathered[span.condition.text, span.whole]
+            parts.append(condition)
+            coverages.append((span.condition.text, condition.coverage("share", reached)))
+        producers = tuple({p.name: p for part in parts for p in part.series.producers}.values())
+        if reason := self._pace.unreached(span) or self._windows[span].empty() or _too_little(coverages, min_coverage):
+            return _Figure(None, coverage, reason, producers)
+        if own is None:
             value = self._counted[term.filters, span].statistic(term.statistic)
-            reason = None if value is not None else "the window has no length"
-        else:
-            value, reason = sources[-1].statistic(term.statistic, coverage)
+            return _Figure(value, coverage, "the window has no length" if value is None else None, producers)
+        value, reason = own.statistic(term.statistic, coverage)
         return _Figure(value, coverage, reason, producers)
 
 
@@ -160,6 +168,14 @@ class _Figure:
     producers: tuple[Producer, ...] = ()
 
 
+def _too_little(coverages: Sequence[tuple[str, float]], wanted: float) -> str | None:
+    """What was measured least, where that is not enough."""
+    what, least = min(coverages, key=lambda named: named[1], default=("", 1.0))
+    if least >= wanted:
+        return None
+    return f"{what} was measured in {percent(least)} of what was due, min_coverage is {wanted:.0%}"
+
+
 def _decisive(comparisons: Sequence[Compared], values: Mapping[str, Reading], outcome: Outcome) -> Compared | None:
     """The comparison that made the verdict: the first that is as it."""
     wanted = {"passed": True, "failed": False}.get(outcome)
@@ -168,7 +184,3 @@ def _decisive(comparisons: Sequence[Compared], values: Mapping[str, Reading], ou
 
 def _rounded(value: Reading) -> Reading:
     return round(value, 6) if isinstance(value, float) and math.isfinite(value) else value
-
-
-def _number(value: Reading) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else str(value)

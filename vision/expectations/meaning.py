@@ -43,7 +43,8 @@ _Ends = tuple[float | None, float | None]
 
 _SEVERITIES = ("error", "warning")
 
-_BASES = ("s", "Hz", "ms/min", "bit/s", "dB", RATIO)  # units of these kinds are known, whatever a run measures
+_BASES = ("s", "Hz", "ms/min", "bit/s", "bit", "dB", "dBTP", "LUFS", "LU", "deg", "px", "ppm", RATIO)
+"""Units of these kinds are known, whatever a run measures."""
 
 _PERCENTILE = re.compile(r"p([1-9][0-9]?)")
 
@@ -341,21 +342,21 @@ def _joined(*parts: _Typed) -> tuple[Producer, ...]:
 
 def _combined(node: Arithmetic, left: Unit, right: Unit) -> tuple[Unit, float]:
     """The unit of a result, and by what the right side is multiplied first."""
-    plain = (None, "1", RATIO, PERCENT)
     if node.operator in "+-":
         scale = factor(right, left)
         if scale is None:
             raise ExpectationError(_other_units(node.left, left, node.right, right), node.right.at)
         return (right if left is None else left), scale
-    percent = 0.01 if right == PERCENT else 1.0
-    if right in plain:
-        unit = right if left is None and right != PERCENT else left
-        return ("1" if unit == RATIO and right in ("1", None) and node.operator == "*" else unit), percent
-    same = factor(right, left) if left is not None else None
-    if node.operator == "/" and same is not None:
-        return "1", same
-    if node.operator == "*" and left in plain:
-        return right, 0.01 if left == PERCENT else 1.0
+    is_quotient, plain = node.operator == "/", (None, "1", RATIO)
+    scale = (0.01 if right == PERCENT else 1.0) * (1.0 if left != PERCENT else 100.0 if is_quotient else 0.01)
+    left, right = (RATIO if unit == PERCENT else unit for unit in (left, right))
+    same = factor(right, left) if is_quotient and left is not None and right is not None else None
+    if same is not None:
+        return RATIO, scale * same
+    if left in plain and right in plain:
+        return ("1" if "1" in (left, right) else RATIO if RATIO in (left, right) else None), scale
+    if right in plain or (left in plain and not is_quotient):
+        return (left if right in plain else right), scale
     told = f"cannot be calculated: {shown(left).strip() or 'a number'} {node.operator}{shown(right)}"
     raise ExpectationError(told, node.right.at)
 

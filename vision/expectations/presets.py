@@ -30,8 +30,8 @@ PRESETS: Mapping[str, tuple[PresetLine, ...]] = {
     "live-avatar": (
         PresetLine(
             "pictures-come",
-            "incidents(no_picture, severity=error).count == 0",
-            "a pause from 0.5 s on is seen as a stall by any viewer, whoever caused it",
+            "incidents(no_picture, severity=error, cause=sender, cause=network).count == 0",
+            "a pause from 0.5 s on is a stall to any viewer; what this machine dropped is not the avatar's fault",
         ),
         _FREEZE,
         _BLACK,
@@ -70,7 +70,9 @@ PRESETS: Mapping[str, tuple[PresetLine, ...]] = {
     ),
     "broadcast": (
         PresetLine(
-            "no-gap", "incidents(no_picture).count == 0", "in a programme not one picture is missing, whoever lost it"
+            "no-gap",
+            "incidents(no_picture, cause=sender, cause=network).count == 0",
+            "in a programme not one picture is missing; what this machine dropped is not the programme's fault",
         ),
         _FREEZE,
         _BLACK,

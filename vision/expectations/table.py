@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from vision.expectations.units import shown
+from vision.expectations.units import quantity
 from vision.expectations.verdict import Verdict
 
-__all__ = ["in_words", "verdict_table"]
+__all__ = ["in_words", "verdict_view"]
 
 _WORDS = {
     "passed": ("passed", "green"),
@@ -21,26 +22,42 @@ _WORDS = {
 _NARROW = 72  # columns of a terminal below which only what matters most has room
 
 
-def verdict_table(verdicts: Sequence[Verdict], width: int) -> Table:
-    """A row a verdict; what was not measured says why in a row of its own. What was left out is in the caption."""
+def verdict_view(verdicts: Sequence[Verdict], width: int) -> Group:
+    """A row a verdict; below, why something was not met where the row does not tell, and what was left out."""
+    skipped = [verdict.name for verdict in verdicts if verdict.verdict == "skipped"]
+    notes = [
+        Text(_why(verdict), style="yellow") for verdict in verdicts if not verdict.is_met and _needs_words(verdict)
+    ]
+    if skipped:
+        notes.append(Text(f"left out, since this run does not measure it: {', '.join(skipped)}", style="dim"))
+    return Group(_table([verdict for verdict in verdicts if verdict.verdict != "skipped"], width), *notes, "")
+
+
+def _table(verdicts: Sequence[Verdict], width: int) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("verdict", no_wrap=True)
     table.add_column("expectation", overflow="fold")
     headings = ("value", "limit", "covered") if width >= _NARROW else ("value",)
     for heading in headings:
         table.add_column(heading, justify="right", overflow="fold")
-    judged = [verdict for verdict in verdicts if verdict.verdict != "skipped"]
-    for verdict in judged:
-        cells = {"value": _value(verdict), "limit": verdict.limit or "", "covered": _covered(verdict)}
+    for verdict in verdicts:
+        cells = {
+            "value": quantity(verdict.value, verdict.unit, verdict.limit),
+            "limit": verdict.limit or "",
+            "covered": _covered(verdict),
+        }
         table.add_row(_word(verdict), Text(verdict.name), *(Text(cells[heading]) for heading in headings))
-        if verdict.name != verdict.that and not verdict.is_met:
-            table.add_row("", Text(verdict.that, style="dim"))
-        if verdict.reason and (verdict.verdict == "not_measured" or verdict.value is None):
-            table.add_row("", Text(verdict.reason, style="yellow"))
-    if len(judged) < len(verdicts):
-        names = ", ".join(verdict.name for verdict in verdicts if verdict.verdict == "skipped")
-        table.caption = Text(f"left out, since this run does not measure it: {names}")
     return table
+
+
+def _needs_words(verdict: Verdict) -> bool:
+    return verdict.verdict == "not_measured" or verdict.value is None or verdict.name != verdict.that
+
+
+def _why(verdict: Verdict) -> str:
+    is_told = verdict.name == verdict.that or verdict.verdict == "failed"
+    named = verdict.name if is_told else f"{verdict.name} ({verdict.that})"
+    return f"{named}: {verdict.reason}"
 
 
 def in_words(verdicts: Sequence[Verdict]) -> str:
@@ -59,14 +76,6 @@ def _word(verdict: Verdict) -> Text:
     if verdict.level == "warning" and not verdict.is_met:
         return Text(f"warning: {word.lower()}", style="yellow")
     return Text(word, style=style)
-
-
-def _value(verdict: Verdict) -> str:
-    if verdict.value is None:
-        return "-"
-    if isinstance(verdict.value, bool):
-        return "yes" if verdict.value else "no"
-    return f"{verdict.value:.5g}{shown(verdict.unit)}"
 
 
 def _covered(verdict: Verdict) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vision.expectations.units import Unit
@@ -67,6 +67,11 @@ class Span:
     start_s: float = 0.0
     end_s: float = math.inf
     condition: Series | None = field(default=None, compare=False)
+
+    @property
+    def whole(self) -> Span:
+        """The same stretch of time, whether the condition holds or not."""
+        return replace(self, text=f"{self.start_s} {self.end_s}", condition=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["PERCENT", "RATIO", "Unit", "factor", "shown", "unit_of"]
+__all__ = ["PERCENT", "RATIO", "Unit", "factor", "quantity", "shown", "unit_of"]
 
 Unit = str | None
 """As metrics have it; `ratio` for a plain number whose range lies within -1 to 1; `None` for a literal without one."""
@@ -41,3 +41,12 @@ def factor(given: Unit, wanted: Unit) -> float | None:
 def shown(unit: Unit) -> str:
     """With a space before it, as it is written behind a number; nothing for plain numbers."""
     return "" if unit in (None, "1", RATIO, "bool") else f" {unit}"
+
+
+def quantity(value: float | bool | None, unit: Unit, limit: str | None) -> str:
+    """A value with its unit, for people; in percent where the limit that it is held against is."""
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    if limit is not None and limit.endswith(PERCENT):
+        return f"{100 * value:.5g} {PERCENT}"
+    return f"{value:.5g}{shown(unit)}"
