@@ -51,6 +51,17 @@ def test_short_stretches_do_not_count_and_open_ones_end_with_the_run() -> None:
     assert (found.start_s, found.end_s) == (0.1, 0.3)
 
 
+def test_what_goes_on_is_known_while_it_does() -> None:
+    """From the picture on with which it counts until the one that ends it, as if it ended with the last bad one."""
+    tracker = IncidentTracker({"p": (_INFO,)})
+    running = []
+    for i, flag in enumerate((False, True, True, None, True, False, False)):
+        list(tracker.add(Record(make_frame(index=i, fps=10), {"p": None if flag is None else {"flag": flag}})))
+        running.append([(found.kind, found.start_s, found.end_s) for found in tracker.running()])
+    until = [[("dark", 0.1, end_s)] for end_s in (0.2, 0.2, 0.4)]
+    assert running == [[], [], *until, [], []]
+
+
 def test_a_stretch_of_exactly_the_least_length_counts_wherever_it_is() -> None:
     """Times are floats; rounding decides nothing."""
     for start in range(0, 3000, 7):

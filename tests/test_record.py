@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vision.record import Record
-from vision.result import Result, metric, metrics_of, record_of
+from vision.result import Outline, Readout, Result, array, metric, metrics_of, record_of
 from vision.testing import make_frame
 
 
@@ -75,3 +75,22 @@ def test_fields_must_say_what_they_are() -> None:
         metrics_of(Bare)
     with pytest.raises(TypeError, match="is not a dataclass"):
         metrics_of(Result)
+
+
+def test_what_is_drawn_fits_what_there_is() -> None:
+    """An outline needs points in px that are there, and a readout names metrics of its own result."""
+    for unit, shape, message in (
+        ("1", (3, 2), r"needs points in px, \(N, 2\)"),
+        ("px", (3, 3), r"needs points in px, \(N, 2\)"),
+        ("px", (2, 2), "names points beyond the 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            array("Points", unit=unit, shape=shape, outline=Outline("points", ((0, 1, 2),)))
+
+    @dataclass(frozen=True, slots=True)
+    class Late(Result):
+        late_ms: float = metric("Late", unit="ms", readout=Readout("late", error="eror_ms"))
+        error_ms: float = metric("Its error", unit="ms")
+
+    with pytest.raises(TypeError, match=r"Late.late_ms: readout 'late': error='eror_ms'; allowed: late_ms, error_ms"):
+        metrics_of(Late)

@@ -237,11 +237,33 @@ def test_a_sink_that_raises_is_named(tmp_path: Path) -> None:
     assert outcome.error == f"sink {_HERE}:BrokenSink: failed: KeyError: 'oops'"
 
 
+def _without_running(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines() if not line.startswith("running")]
+
+
+def test_sinks_are_told_what_goes_on(tmp_path: Path) -> None:
+    """Before each record with which there is something, and once more when there is not."""
+    text = _yaml("CountSource'", "Counting'", sinks=f"[{{use: '{_HERE}:TellingSink'}}]")
+    asyncio.run(_prepared(tmp_path, text).execute())
+    told = (tmp_path / "out" / "told.txt").read_text().splitlines()
+    told = [line for line in told if line.startswith(("running", "picture"))]
+    assert told[:6] == ["picture 0", "running: odd", "picture 1", "running: none", "picture 2", "running: odd"]
+
+
+def test_sinks_know_whether_the_source_waits(tmp_path: Path) -> None:
+    """Before they are opened."""
+    for source, waits in (("CountSource'", True), ("LiveCountSource'", False)):
+        (tmp_path / str(waits)).mkdir()
+        text = _yaml(source, "Counting'", sinks=f"[{{use: '{_HERE}:WaitingSink'}}]")
+        asyncio.run(_prepared(tmp_path / str(waits), text).execute())
+        assert (tmp_path / str(waits) / "out" / "waits.txt").read_text() == str(waits)
+
+
 def test_sinks_are_told_the_incidents_that_the_folder_has(tmp_path: Path) -> None:
     """Each before the record with which it is over; the one that is open at the end, before they are closed."""
     text = _yaml("CountSource'", "Counting'", "Doubling'", sinks=f"[{{use: '{_HERE}:TellingSink'}}]")
     outcome = asyncio.run(_prepared(tmp_path, text).execute())
-    told = (tmp_path / "out" / "told.txt").read_text().splitlines()
+    told = _without_running(tmp_path / "out" / "told.txt")
     lines = (tmp_path / "out" / "incidents.jsonl").read_text().splitlines()
     expected = [f"{one['kind']} from {one['start_s']:.3f} s" for one in map(json.loads, lines)]
     assert [line for line in told if not line.startswith("picture")] == expected
@@ -259,14 +281,14 @@ def test_a_sink_that_fails_with_incidents_loses_none_of_them(tmp_path: Path) -> 
     assert len(lines) == outcome.summary["incidents"]["odd"] >= 1
 
 
-@pytest.mark.parametrize("sink", ["NoOpenSink", "NoCloseSink", "CancellingSink"])
+@pytest.mark.parametrize("sink", ["NoOpenSink", "NoCloseSink", "CancellingSink", "BoastingSink"])
 def test_a_sink_that_fails_anywhere_is_status_2(tmp_path: Path, sink: str) -> None:
-    """In open, write or close, whatever it raises: one line that names it, and the summary is written."""
+    """In open, write, close or facts, whatever it raises: one line that names it, and the summary is written."""
     text = _yaml("CountSource'", "Counting'", sinks=f"[{{use: jsonl}}, {{use: '{_HERE}:{sink}'}}]")
     outcome, records = _execute(tmp_path, text)
     assert outcome.exit_status == 2
     assert (outcome.error or "").startswith(f"sink {_HERE}:{sink}: ")
-    assert len(records) == {"NoOpenSink": 0, "NoCloseSink": 10, "CancellingSink": 1}[sink]
+    assert len(records) == {"NoOpenSink": 0, "NoCloseSink": 10, "CancellingSink": 1, "BoastingSink": 10}[sink]
     assert _read(tmp_path, "summary.json")["end"]["exit_status"] == 2
 
 

@@ -445,7 +445,7 @@ class BrokenSink(Sink):
 
 
 class TellingSink(Sink):
-    """Writes what it is told, in its order: the kinds of incidents, and that it was closed."""
+    """Writes what it is told, in its order."""
 
     def open(self) -> None:
         self._told: list[str] = []
@@ -456,8 +456,31 @@ class TellingSink(Sink):
     def add_incident(self, incident: Incident) -> None:
         self._told.append(f"{incident.kind} from {incident.start_s:.3f} s")
 
+    def set_running(self, incidents: tuple[Incident, ...]) -> None:
+        self._told.append(f"running: {' '.join(incident.kind for incident in incidents) or 'none'}")
+
     def close(self) -> None:
         (self.folder / "told.txt").write_text("\n".join(self._told))
+
+
+class BoastingSink(Sink):
+    """What it tells of itself is no facts."""
+
+    def write(self, record: Record) -> None:
+        """Nothing to do."""
+
+    def facts(self) -> Any:
+        return 7
+
+
+class WaitingSink(Sink):
+    """Writes whether the source waits for it."""
+
+    def open(self) -> None:
+        (self.folder / "waits.txt").write_text(str(self.waits))
+
+    def write(self, record: Record) -> None:
+        """Nothing to do."""
 
 
 class DeafSink(TellingSink):

@@ -71,8 +71,9 @@ class Run:
         self._stream = FrameStream(config.run.queue.size, config.policy)
         self._judge = Judge(config.expectations, [step.producer() for step in self.steps])
         kept = config.run.evidence
-        evidence = Evidence(kept, folder, waits=config.policy == "every") if kept is not None else None
-        self._outputs = Outputs(config.sinks, self.folder, self.summary, self._judge, evidence)
+        waits = config.policy == "every"
+        evidence = Evidence(kept, folder, waits=waits) if kept is not None else None
+        self._outputs = Outputs(config.sinks, self.folder, self.summary, self._judge, evidence, waits=waits)
         self._walk: Walk | None = None
 
     @property

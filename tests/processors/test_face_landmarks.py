@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from processors.face_landmarks.blendshapes import BLENDSHAPES
 from processors.face_landmarks.bundle import PRESENCE_POINT, UNIT_POINT, landmark_index
 from processors.face_landmarks.engine import Found
 from processors.face_landmarks.measure import measure
-from processors.face_landmarks.mesh import LEFT_EYE, RIGHT_EYE
+from processors.face_landmarks.mesh import CONTOURS, LEFT_EYE, RIGHT_EYE
 from processors.face_landmarks.results import Detect, by_objects, in_place
 from tests.processors.conftest import Image, frame_of
 from vision import Frame, ModelError, Picture, StreamInfo, metrics_of
@@ -358,3 +359,12 @@ def _all_detected(model: Path, way: Callable[[Any], Detect | None], pictures: li
         detect = way(landmarker._task)
         assert detect is not None
         return [detect(landmarker._image(picture), 1_000_000 * i) for i, picture in enumerate(pictures, 1)]
+
+
+def test_contours_are_those_of_mediapipe() -> None:
+    """The lines that are drawn join the points that MediaPipe's own tables join."""
+    from mediapipe.tasks.python.vision.face_landmarker import FaceLandmarksConnections as Tables
+
+    tables = (Tables.FACE_LANDMARKS_CONTOURS, Tables.FACE_LANDMARKS_LEFT_IRIS, Tables.FACE_LANDMARKS_RIGHT_IRIS)
+    theirs = {frozenset((edge.start, edge.end)) for table in tables for edge in table}
+    assert {frozenset(edge) for path in CONTOURS for edge in pairwise(path)} == theirs

@@ -40,14 +40,17 @@ class Outputs:
         summary: Summary,
         judge: Judge,
         evidence: Evidence | None = None,
+        *,
+        waits: bool = False,
     ) -> None:
         self._configs, self._folder, self._summary = configs, folder, summary
-        self._judge, self._evidence = judge, evidence
+        self._judge, self._evidence, self._waits = judge, evidence, waits
         self._tracker = IncidentTracker(summary.metrics, summary.listeners)
         self._gaps = PictureGaps()
         self._running: tuple[Incident, ...] = ()
         self._sinks: list[tuple[str, Sink]] = []
         self._closed: list[tuple[str, Sink]] = []
+        self._facts: dict[str, dict[str, float | str]] = {}  # of the sinks that are closed
         self.is_unmet = False
         """At the end: an expectation of level `error` was not met."""
 
@@ -60,6 +63,7 @@ class Outputs:
                 sink = _guarded(config.use, partial(config.sink, config.options, self._folder.path))
                 sink.fields = self._summary.metrics
                 self._sinks.append((config.use, sink))
+                sink.waits = self._waits
                 _guarded(config.use, sink.open)
         except OutputError:
             self._close_sinks([])
@@ -96,6 +100,11 @@ class Outputs:
             use, sink = self._sinks.pop()
             self._closed.insert(0, (use, sink))
             _attempt(partial(_guarded, use, sink.close), errors)
+            _attempt(partial(self._ask, use, sink), errors)
+
+    def _ask(self, use: str, sink: Sink) -> None:
+        if facts := _guarded(use, lambda: dict(sink.facts())):
+            self._facts[use] = facts
 
     def finish(
         self,
@@ -120,7 +129,7 @@ class Outputs:
         if self._evidence is not None:
             totals["evidence"] = self._evidence.as_dict()
         _attempt(self._folder.close, errors)
-        _attempt(lambda: self._folder.write_run({**facts, **head()}), errors)
+        _attempt(lambda: self._folder.write_run({**facts, **self._told(), **head()}), errors)
         _attempt(lambda: self._folder.write_summary({**head(), **totals}), errors)
         if verdicts:
             report = junit({**head(), **totals}, self._folder.started)
@@ -132,6 +141,9 @@ class Outputs:
             _attempt(lambda: self._folder.write_run(head()), errors)
             _attempt(lambda: self._folder.write_summary({**head(), **totals}), errors)
         return {**head(), **totals}
+
+    def _told(self) -> dict[str, Any]:
+        return {"sinks": self._facts} if self._facts else {}
 
     def _note(self, incidents: Iterable[Incident]) -> None:
         for incident in incidents:

@@ -21,11 +21,15 @@ class Sink(ABC):
 
     `write` appends and flushes: a run that is killed loses at most its last second. Whatever a method raises is an
     error of the run that names the sink; from `open` and `write` it also ends the run.
+
+    :ivar waits: the source waits for whoever is slow, and nothing is lost (a recording); else what is slow costs
+        pictures. It is known from `open` on.
     """
 
     Options: ClassVar[type[Options]] = Options
     fields: Mapping[str, tuple[MetricInfo, ...]] = MappingProxyType({})
     """Those of each processor's result, by its name; known from `open` on."""
+    waits: bool = False
 
     def __init__(self, options: Any, folder: Path) -> None:
         self.options: Any = options
@@ -54,6 +58,10 @@ class Sink(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Called once, on every way out."""
+
+    def facts(self) -> Mapping[str, float | str]:
+        """What is worth knowing of what was written, for run.json; asked for once, after `close`."""
+        return {}
 
     def conclude(self) -> None:  # noqa: B027
         """Called last, when all that the run itself writes, summary.json included, is in the folder."""

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import av
 from pydantic import Field
 
 from vision.errors import did_you_mean
@@ -70,6 +71,9 @@ class VideoSink(Sink):
 
     @classmethod
     def check(cls, options: Any, fields: Mapping[str, tuple[MetricInfo, ...]]) -> None:
+        lacking = {"libx264", "aac"} - av.codecs_available
+        if lacking:
+            raise ValueError(f"PyAV's FFmpeg lacks {' and '.join(sorted(lacking))}; pip's own wheel of av has both")
         known = names_of(fields)
         for name in options.overlays or ():
             if name not in known:
@@ -81,12 +85,12 @@ class VideoSink(Sink):
         self._thread.start()
 
     def write(self, record: Record) -> None:
-        """Hand a record on; only a recording waits."""
+        """Hand a record on; it waits for the encoder only where the source waits too."""
         if self._error is not None:
             raise self._error
         self._time_s = record.frame.time_s
         shot = Shot(record.frame, record.outputs, tuple(self._shown()))
-        self._backlog.put(shot, wait=record.frame.clock.kind == "file")
+        self._backlog.put(shot, wait=self.waits)
 
     def add_incident(self, incident: Incident) -> None:
         self._over.append((incident, max(incident.end_s, self._time_s) + _LINGER_S))
@@ -99,17 +103,22 @@ class VideoSink(Sink):
         self._backlog.close()
         if self._thread is not None:
             self._thread.join()
-        left_out = self._backlog.left_out + self._recorder.left_out
-        if left_out:
-            _log.warning(
-                "%s: %d of %d pictures are left out: encoding could not keep up; a smaller height is cheaper",
-                self.options.file,
-                left_out,
-                left_out + self._recorder.pictures,
-            )
+        if left_out := self._left_out():
+            total = left_out + self._recorder.pictures
+            why = "encoding could not keep up; a smaller height is cheaper"
+            _log.warning("%s: %d of %d pictures are left out: %s", self.options.file, left_out, total, why)
         if self._error is not None:
             error, self._error = self._error, None
             raise error
+
+    def facts(self) -> Mapping[str, float | str]:
+        """The file, and how many pictures it has and lacks; nothing where there is no file."""
+        if not self._recorder.pictures:
+            return {}
+        return {"file": self.options.file, "pictures": self._recorder.pictures, "left_out": self._left_out()}
+
+    def _left_out(self) -> int:
+        return self._backlog.left_out + self._recorder.left_out
 
     def _shown(self) -> list[Incident]:
         self._over = [(incident, until_s) for incident, until_s in self._over if until_s > self._time_s]

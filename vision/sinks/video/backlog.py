@@ -14,7 +14,7 @@ from vision.result import Result
 
 __all__ = ["Backlog", "Shot"]
 
-_MOST_PICTURES = 8  # 11 MB at 720p, and a quarter of a second at 30 fps
+_MOST_PICTURES = 16  # 22 MB at 720p, and half a second at 30 fps
 _MOST_SHOTS = 600  # their sound alone is small
 
 

@@ -105,12 +105,13 @@ class Canvas:
         x, _, width, _ = cv2.getTextSize((self.width, self.height), text, (0, 0), self._face, size, weight)
         return int(x + width)
 
-    def lines(self, lines: Sequence[Points], colour: Colour, thickness: int) -> None:
-        """Draw lines through points, each `(N, 2)`, on a dark edge; points that are not finite are left out."""
+    def lines(self, lines: Sequence[Points], colour: Colour, thickness: int, *, edge: bool) -> None:
+        """Draw lines through points, each `(N, 2)`, with or without a dark edge; points not finite are left out."""
         sane = [line[np.isfinite(line).all(axis=1)] for line in lines]
         fine = [_fixed(line - 0.5) for line in sane]
         coarse = [_fixed(line / 2 - 0.5) for line in sane]
-        self._polylines(self._y, fine, _BLACK, thickness + 2)
+        if edge:
+            self._polylines(self._y, fine, _BLACK, thickness + 2)
         for plane, points, value, wide in (
             (self._y, fine, colour.y, thickness),
             (self._u, coarse, colour.u, (thickness + 1) // 2),

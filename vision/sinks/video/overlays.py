@@ -11,7 +11,7 @@ import numpy as np
 
 from vision.result import MetricInfo, Outline, Readout, Result, metrics_of
 from vision.sinks.video.backlog import Shot
-from vision.sinks.video.canvas import Canvas, Colour
+from vision.sinks.video.canvas import Canvas, Colour, Points
 
 __all__ = ["INCIDENTS", "TIME", "Overlays", "names_of"]
 
@@ -21,6 +21,7 @@ _SIZE = 0.03  # of the text, over the shorter side,
 _LEAST_SIZE = 12  # and in px: smaller is not read
 _HELD_S = 0.5  # a processor with `every` does not measure every picture
 _WHITE, _DIM, _INK = 235, 150, 16  # luma
+_EDGED_FROM = 540  # px of the shorter side; on a smaller picture the edges of lines would hide the lips
 _LINE = Colour.of_rgb(94, 234, 212)
 _BAR, _BAR_GROUND = Colour.of_rgb(94, 234, 212), Colour(70)
 _BANNERS = {"error": (Colour.of_rgb(185, 28, 28), _WHITE), "warning": (Colour.of_rgb(251, 191, 36), _INK)}
@@ -70,10 +71,11 @@ class Overlays:
         """Draw over a picture.
 
         :param place: scale, left and top of the picture on the canvas.
+        :raises ValueError: when an array is not of the shape that its field declares.
         """
-        for info, output in self._shown(shot):
-            if info.outline is not None:
-                _draw_outline(canvas, info.outline, getattr(output, info.name), place)
+        for processor, info, output in self._shown(shot):
+            if info.outline is not None and (points := getattr(output, info.name)) is not None:
+                _draw_outline(canvas, info.outline, _checked(f"{processor}.{info.name}", info, points), place)
         size = max(_LEAST_SIZE, round(_SIZE * min(canvas.width, canvas.height)))
         if self._has(TIME):
             _draw_time(canvas, shot, size)
@@ -84,11 +86,11 @@ class Overlays:
     def _has(self, name: str | None) -> bool:
         return name is not None and (self._wanted is None or name in self._wanted)
 
-    def _shown(self, shot: Shot) -> Iterator[tuple[MetricInfo, Result]]:
-        """The fields of a shot's results that are drawn."""
-        for output in shot.outputs.values():
+    def _shown(self, shot: Shot) -> Iterator[tuple[str, MetricInfo, Result]]:
+        """The fields of a shot's results that are drawn, with the processor's name."""
+        for processor, output in shot.outputs.items():
             if output is not None:
-                yield from ((info, output) for info in self._wanted_of(type(output)))
+                yield from ((processor, info, output) for info in self._wanted_of(type(output)))
 
     def _wanted_of(self, kind: type[Result]) -> tuple[MetricInfo, ...]:
         if kind not in self._infos:
@@ -97,11 +99,9 @@ class Overlays:
 
     def _draw_readouts(self, canvas: Canvas, shot: Shot, size: int) -> None:
         time_s = shot.frame.time_s
-        for processor, output in shot.outputs.items():
-            if output is not None:
-                for info in self._wanted_of(type(output)):
-                    if info.readout is not None:
-                        self._note(processor, info, info.readout, output, time_s)
+        for processor, info, output in self._shown(shot):
+            if info.readout is not None:
+                self._note(processor, info, info.readout, output, time_s)
         if self._rows:
             self._draw_rows(canvas, list(self._rows.values()), size, time_s)
 
@@ -145,14 +145,20 @@ def _baseline(top: int, size: int) -> int:
     return top + round(1.05 * size)
 
 
-def _draw_outline(canvas: Canvas, outline: Outline, points_px: Any, place: tuple[float, float, float]) -> None:
-    if points_px is None:
-        return
+def _checked(name: str, info: MetricInfo, points_px: Any) -> Points:
+    points = np.asarray(points_px, np.float64)
+    if points.shape != info.shape:
+        raise ValueError(f"{name} has the shape {points.shape}, not {info.shape} as it declares")
+    return points
+
+
+def _draw_outline(canvas: Canvas, outline: Outline, points_px: Points, place: tuple[float, float, float]) -> None:
     scale, left, top = place
-    points = np.asarray(points_px, np.float64) * scale + (left, top)
+    points = points_px * scale + (left, top)
     side = min(canvas.width, canvas.height)
     if outline.paths:
-        canvas.lines([points[list(path)] for path in outline.paths], _LINE, max(1, round(side / 700)))
+        lines = [points[list(path)] for path in outline.paths]
+        canvas.lines(lines, _LINE, max(1, round(side / 700)), edge=side >= _EDGED_FROM)
     else:
         canvas.dots(points, _LINE, max(1.5, side / 360))
 
