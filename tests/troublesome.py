@@ -488,3 +488,13 @@ class DeafSink(TellingSink):
 
     def add_incident(self, incident: Incident) -> None:
         raise ValueError("too loud")
+
+
+class NoConclusionSink(Sink):
+    """Cannot write what it writes last."""
+
+    def write(self, record: Record) -> None:
+        """Nothing."""
+
+    def conclude(self) -> None:
+        raise PermissionError(13, "Permission denied")

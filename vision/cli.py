@@ -232,6 +232,24 @@ def report(
         _out.print(f"written: {write_report(folder, out)}", soft_wrap=True)
 
 
+@app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR...", help="of runs; the first is the baseline")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="write it as a page as well")] = None,
+) -> None:
+    """Put runs side by side: what got worse, what got better, and what they cannot tell."""
+    from vision.report.comparison import compared
+    from vision.report.comparison_table import print_comparisons
+    from vision.report.making import write_comparison
+
+    comparisons = compared(folders)
+    print_comparisons(comparisons, _out)
+    if out is not None:
+        with _writing(out):
+            write_comparison(comparisons, out)
+        _out.print(f"written: {out}", soft_wrap=True)
+
+
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
     """What the system refuses is told in a line."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from vision.report.reading import Folder, Row, open_folder
 from vision.report.series import Series
 from vision.statistics import Column
 
-__all__ = ["Contents", "Metric", "Verdict", "contents_of", "metrics_of_run"]
+__all__ = ["Contents", "Metric", "Verdict", "contents_of", "described_metrics", "hearing_metrics", "processor_rates"]
 
 FPS, LOST, CONCEALED, CLOCK_ERROR = "pictures a second", "packets lost", "samples concealed", "clock error"
 TRUE_MOUTH = "mouth as drawn"
@@ -37,6 +37,7 @@ class Metric:
     is_flag: bool
     coverage: float
     totals: Mapping[str, float]
+    range: tuple[float | None, float | None] = (None, None)
 
     @property
     def processor(self) -> str:
@@ -134,15 +135,14 @@ def contents_of(path: Path) -> Contents:
     :raises ConfigError: when it is none.
     """
     folder = open_folder(path)
-    hearing = {name for name, known in _table(folder.run.get("metrics")).items() if known.get("reads") == "sound"}
-    walked = _walk(folder, hearing)
+    walked = _walk(folder, hearing_metrics(folder.run))
     totals = folder.summary if folder.summary is not None else _totals(walked, folder)
     series = dict(walked.series)
     if (mouth := _true_mouth(folder)) is not None:
         series[TRUE_MOUTH] = mouth
     return Contents(
         folder=folder,
-        metrics=metrics_of_run(folder.run, totals),
+        metrics=described_metrics(folder.run, totals),
         series=series,
         faults=tuple(_faults(folder)),
         totals=totals,
@@ -200,7 +200,7 @@ def _count(walked: _Walked, row: Row) -> None:
 def _totals(walked: _Walked, folder: Folder) -> dict[str, Any]:
     """As summary.json would have them, as far as the records say."""
     known = _table(folder.run.get("metrics"))
-    every = _every(folder.run)
+    every = processor_rates(folder.run)
     kinds: Counter[str] = Counter(str(incident.get("kind")) for incident in folder.incidents)
     metrics = {}
     for name in dict.fromkeys([*known, *walked.columns]):
@@ -224,7 +224,7 @@ def _totals(walked: _Walked, folder: Folder) -> dict[str, Any]:
     }
 
 
-def _every(run: Mapping[str, Any]) -> dict[str, int]:
+def processor_rates(run: Mapping[str, Any]) -> dict[str, int]:
     config = run.get("config")
     processors = config.get("processors") if isinstance(config, dict) else None
     found = processors if isinstance(processors, list) else []
@@ -240,10 +240,22 @@ def _clock(walked: _Walked, kind: str) -> dict[str, Any]:
     }
 
 
-def metrics_of_run(run: Mapping[str, Any], totals: Mapping[str, Any]) -> dict[str, Metric]:
-    """The metrics by name, with what run.json says of their meaning."""
+def hearing_metrics(run: Mapping[str, Any]) -> set[str]:
+    """Those of sound alone, which damaged pictures do not concern."""
+    return {name for name, known in _table(run.get("metrics")).items() if known.get("reads") == "sound"}
+
+
+def described_metrics(
+    run: Mapping[str, Any], totals: Mapping[str, Any], others: Iterable[str] = ()
+) -> dict[str, Metric]:
+    """The metrics by name, with what run.json says of their meaning.
+
+    :param others: names of metrics that were seen in records.
+    """
     known, measured = _table(run.get("metrics")), _table(totals.get("metrics"))
-    return {name: _metric(name, known.get(name, {}), one) for name, one in measured.items()}
+    return {
+        name: _metric(name, known.get(name, {}), measured.get(name, {})) for name in dict.fromkeys([*measured, *others])
+    }
 
 
 def _metric(name: str, known: Mapping[str, Any], one: Mapping[str, Any]) -> Metric:
@@ -256,7 +268,13 @@ def _metric(name: str, known: Mapping[str, Any], one: Mapping[str, Any]) -> Metr
         is_flag=unit == "bool",
         coverage=float(one.get("coverage") or 0.0),
         totals={key: value for key, value in one.items() if isinstance(value, int | float)},
+        range=_range(known.get("range")),
     )
+
+
+def _range(found: Any) -> tuple[float | None, float | None]:
+    ends = [_figure(end) for end in found] if isinstance(found, list) and len(found) == 2 else [None, None]
+    return ends[0], ends[1]
 
 
 def _verdicts(totals: Mapping[str, Any]) -> Iterator[Verdict]:

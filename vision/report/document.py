@@ -15,37 +15,38 @@ from vision.report.plotly import packed_plotly, plotly_source
 __all__ = ["document", "write_page"]
 
 
-def document(title: str, body: Html, data: Html) -> str:
-    """The whole page; plots find their data in `data`.
+def document(title: str, body: Html, timeline: Html | None = None) -> str:
+    """The whole page.
 
-    :raises OutputError: when plotly is not installed.
+    :param timeline: the data of its plots; a page without any has no scripts.
+    :raises OutputError: when it has plots, and plotly is not installed.
     """
-    script = _asset("report.js")
+    scripts = _scripts(timeline) if timeline is not None else None
+    policy = _policy(*([_asset("report.js"), plotly_source()] if timeline is not None else []))
     head = element(
         "head",
         element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=_policy(script)),
+        element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
         Html(f"<style>{_asset('report.css')}</style>"),
     )
-    packed = Html(f'<script type="text/plain" id="plotly">{packed_plotly()}</script>')
     foot = element("footer", f"avatar-vision {vision.__version__}. This file needs no network.")
-    page = element(
-        "html",
-        head,
-        element("body", element("main", body), foot, data, packed, Html(f"<script>{script}</script>")),
-        lang="en",
-    )
-    return f"<!doctype html>\n{joined(page)}\n"
+    page = element("html", head, element("body", element("main", body), foot, scripts), lang="en")
+    return f"<!doctype html>\n{page}\n"
 
 
-def _policy(script: str) -> str:
-    """Our two scripts and no other, whatever a file of the run may say; nothing from anywhere else."""
-    scripts = " ".join(_hash(source) for source in (script, plotly_source()))
+def _scripts(timeline: Html) -> Html:
+    packed = Html(f'<script type="text/plain" id="plotly">{packed_plotly()}</script>')
+    return joined(timeline, packed, Html(f"<script>{_asset('report.js')}</script>"))
+
+
+def _policy(*scripts: str) -> str:
+    """Our own scripts and no other, whatever a file of the run may say; nothing from anywhere else."""
+    allowed = " ".join(_hash(script) for script in scripts) or "'none'"
     return (
-        f"default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; media-src data:;"
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:; media-src data:;"
         " base-uri 'none'; form-action 'none'"
     )
 

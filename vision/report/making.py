@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from vision.report.comparison import Comparison
+from vision.report.comparison_page import comparison_page
 from vision.report.contents import contents_of
 from vision.report.document import write_page
 from vision.report.page import report_page
 
-__all__ = ["FILE", "write_report"]
+__all__ = ["FILE", "write_comparison", "write_report"]
 
 FILE = "report.html"
 
@@ -25,3 +28,11 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     path = out or folder / FILE
     write_page(path, report_page(contents_of(folder), path))
     return path
+
+
+def write_comparison(comparisons: Sequence[Comparison], out: Path) -> None:
+    """Write runs side by side as a page.
+
+    :raises OSError: when the file cannot be written.
+    """
+    write_page(out, comparison_page(comparisons))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -430,11 +430,11 @@ def _clock(contents: Contents) -> Html | None:
     return element("div", element("h3", "Clock"), table("Clock", headings, rows))
 
 
-def _counts(heading: str, found: Mapping[str, Any]) -> Html | None:
+def _counts(heading: str, found: Mapping[str, Any], named: Callable[[str], str] = title) -> Html | None:
     rows = [
         element(
             "tr",
-            element("th", title(name), scope="row"),
+            element("th", named(name), scope="row"),
             element("td", number(value, 6) if isinstance(value, int | float) else str(value), class_=_NUMBER),
         )
         for name, value in found.items()
@@ -448,7 +448,7 @@ def _setup(contents: Contents) -> Html | None:
     if not run:
         return None
     facts = [("Versions", run.get("versions")), ("Machine", run.get("machine"))]
-    tables = [part for heading, found in facts if (part := _counts(heading, _mapping(found))) is not None]
+    tables = [part for heading, found in facts if (part := _counts(heading, _mapping(found), str)) is not None]
     texts = [("Configuration as run", run.get("config")), ("Source", run.get("source"))]
     documents = [_document(heading, found) for heading, found in texts if found]
     return _section("setup", "Configuration, versions, machine", element("div", tables, class_="columns"), documents)

@@ -17,6 +17,7 @@ CAUSES: Mapping[str, str] = {
     "unknown": "the run ended before it could be told",
 }
 _MINUTE_S = 60
+_SMALLEST, _LARGEST = 1e-4, 1e9  # beyond, with an exponent
 _SIGNS = {"1": "", "bool": "", "deg": "°", "%": " %"}
 
 
@@ -31,7 +32,7 @@ def number(value: float | bool | None, digits: int = 4) -> str:
     size = abs(value)
     if value == 0:
         return "0"
-    if size < 10 ** (1 - digits) or size >= 1e9:
+    if size < _SMALLEST or size >= _LARGEST:
         text = f"{value:.2e}"
     else:
         decimals = max(0, digits - 1 - math.floor(math.log10(size)))
