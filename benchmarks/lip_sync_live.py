@@ -63,7 +63,7 @@ def recorded(folder: Path, name: str, config: dict[str, Any]) -> tuple[list[Any]
     config = {"name": name, "processors": list(_PROCESSORS)} | config
     path, out = folder / f"{name}.yaml", folder / name
     path.write_text(yaml.safe_dump(config | {"sinks": [{"use": "jsonl"}]}))
-    command = [sys.executable, "-m", "vision.entry", "run", str(path), "--out", str(out)]
+    command = [sys.executable, "-m", "vision", "run", str(path), "--out", str(out)]
     subprocess.run(command, check=True, capture_output=True)
     return tuple(_lines(out / f"{each}.jsonl") for each in ("frames", "incidents"))  # type: ignore[return-value]
 

@@ -69,16 +69,17 @@ class LipSyncModel:
     def save(self, path: Path) -> None:
         """Write it down, with its provenance, as an `.npz`."""
         about = json.dumps({"provenance": self.provenance})
-        np.savez_compressed(
-            path,
-            sound=self.sound.astype(np.float32),
-            mouth=self.mouth.astype(np.float32),
-            weights=self.weights.astype(np.float32),
-            zero_s=np.float32(self.calibration.zero_s),
-            gate=self.calibration.gate.astype(np.float32),
-            error_s=np.float32(self.calibration.error_s),
-            about=np.array(about),
-        )
+        with path.open("wb") as file:  # a name without .npz stays as it is
+            np.savez_compressed(
+                file,
+                sound=self.sound.astype(np.float32),
+                mouth=self.mouth.astype(np.float32),
+                weights=self.weights.astype(np.float32),
+                zero_s=np.float32(self.calibration.zero_s),
+                gate=self.calibration.gate.astype(np.float32),
+                error_s=np.float32(self.calibration.error_s),
+                about=np.array(about),
+            )
 
 
 def load(path: Path) -> LipSyncModel:

@@ -12,11 +12,14 @@ import argparse
 import fnmatch
 import math
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 
+import av
 import numpy as np
 
 from processors.lip_sync.estimator import REACH_S, Estimate, estimate
@@ -27,11 +30,11 @@ from processors.lip_sync.model import COMPONENTS, Calibration, LipSyncModel, cor
 from processors.lip_sync.recording import Recording
 from processors.speech import RATE_HZ
 
-__all__ = ["Trial", "fitted", "trained", "trials_of"]
+__all__ = ["Apart", "Clip", "Trial", "apart", "clips_of", "dubbed", "fitted", "noisy", "trained", "trials_of"]
 
 _ROUNDS = 3
 _REACH = round(REACH_S / HOP_S)
-_FOLDS = 5
+_LEAST_PERSONS = 5
 _LENGTHS_S, _STEP_S = (2.0, 3.0, 4.0), 0.45
 _NOISES_DB = (20.0, 10.0)  # below the voice; trained with, the model heeds what is heard through noise
 _RIGHT_S = 0.06  # an offset so near to the truth is right; GRID's own is known to 40 ms
@@ -46,15 +49,25 @@ class Trial:
     """An estimate on a person that was not trained on.
 
     :ivar clip: the name of the clip.
+    :ivar persons: who is seen, and who is heard.
     :ivar evidence: for it, as `Gate.weigh` has it, `(5,)`.
-    :ivar error_s: how far from the truth, which is the model's zero where the clip is in sync, else what the model says
-        of the whole clip; `inf`: there is no truth, for the sound is another person's.
+    :ivar truth_s: the offset, as the model has it that knows no zero; `None`: there is none, for the sound is another
+        person's.
+    :ivar is_known: it is not what the model says of the whole clip, but its zero.
     """
 
     clip: str
+    persons: frozenset[str]
     estimate: Estimate
     evidence: Floats
-    error_s: float
+    truth_s: float | None
+    is_known: bool = False
+
+    def error_s(self, zero_s: float) -> float:
+        """How far from the truth; `inf`: there is none."""
+        if self.truth_s is None:
+            return math.inf
+        return abs(self.estimate.offset_s - (zero_s if self.is_known else self.truth_s))
 
 
 @dataclass(frozen=True)
@@ -81,25 +94,59 @@ class Clip:
         return [_features(window) for each in recordings if (window := each.whole()) is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """What models say of persons that they do not know.
+
+    :ivar models: by person, of all clips but those of this person.
+    :ivar zeros_s: by person, what they say of whole clips that are in sync.
+    """
+
+    models: Mapping[str, LipSyncModel]
+    zeros_s: Mapping[str, Sequence[float]]
+    trials: Sequence[Trial]
+
+    def calibration(self, without: str | None = None) -> Calibration:
+        """What estimates are worth, by all trials, or by those without a person, neither seen nor heard."""
+        zero_s = float(
+            np.mean([each for person, zeros_s in self.zeros_s.items() if person != without for each in zeros_s])
+        )
+        return _calibration([trial for trial in self.trials if without not in trial.persons], zero_s)
+
+    def model(self, person: str) -> LipSyncModel:
+        """That does not know this person, and is calibrated by the others."""
+        return replace(self.models[person], calibration=self.calibration(person))
+
+
+def apart(clips: Sequence[Clip]) -> Apart:
+    """Leave each person out once.
+
+    :raises ValueError: when there are fewer than five persons, or less than two of them in sync.
+    """
+    persons = sorted({clip.person for clip in clips})
+    in_sync = {clip.person for clip in clips if clip.in_sync}
+    if len(persons) < _LEAST_PERSONS or len(in_sync) < 2:
+        needed = f"needed: {_LEAST_PERSONS} or more, and 2 or more in sync (--in-sync)"
+        raise ValueError(f"{len(persons)} persons, {len(in_sync)} of them in sync; {needed}")
+    models: dict[str, LipSyncModel] = {}
+    zeros_s: dict[str, list[float]] = {}
+    trials: list[Trial] = []
+    for person in persons:
+        others = [clip for clip in clips if clip.person != person]
+        models[person] = model = fitted(others)
+        own = [clip for clip in clips if clip.person == person]
+        wholes = [clip.whole for clip in own if clip.in_sync]
+        zeros_s[person] = [_whole(model, whole).offset_s for whole in wholes if whole is not None]
+        trials += [trial for clip in own for trial in trials_of(model, clip, others)]
+    return Apart(models, zeros_s, trials)
+
+
 def trained(clips: Sequence[Clip], provenance: str = "") -> LipSyncModel:
     """A model of these clips, with what it is worth to persons that it does not know.
 
-    :raises ValueError: when there are fewer than five persons, or none of their clips is in sync.
+    :raises ValueError: as `apart` does.
     """
-    persons = sorted({clip.person for clip in clips})
-    if len(persons) < _FOLDS or not any(clip.in_sync for clip in clips):
-        raise ValueError(f"{len(persons)} persons; at least {_FOLDS} are needed, and a clip that is in sync")
-    folds = []
-    for fold in range(_FOLDS):
-        unknown = set(persons[fold::_FOLDS])
-        known = [clip for clip in clips if clip.person not in unknown]
-        model, others = fitted(known), [clip.recording for clip in known]
-        folds += [(model, clip, others) for clip in clips if clip.person in unknown]
-    zero_s = float(
-        np.mean([_whole(model, clip.whole).offset_s for model, clip, _ in folds if clip.in_sync and clip.whole])
-    )
-    trials = [trial for model, clip, others in folds for trial in trials_of(model, zero_s, clip, others)]
-    return replace(fitted(clips), calibration=_calibration(trials, zero_s), provenance=provenance)
+    return replace(fitted(clips), calibration=apart(clips).calibration(), provenance=provenance)
 
 
 def fitted(clips: Sequence[Clip]) -> LipSyncModel:
@@ -119,10 +166,10 @@ def _correlated(clips: Sequence[Clip], hops: Mapping[str, int], which: slice) ->
     return LipSyncModel(*correlated(pairs), _UNCALIBRATED, "")
 
 
-def noisy(recording: Recording, decibel: float) -> Recording:
+def noisy(recording: Recording, decibel: float, seed: int = 1) -> Recording:
     """With white noise so far below the sound; what is speech is taken to stay so."""
     power = float(np.mean(np.square(recording.samples, dtype=np.float64))) * 10 ** (-decibel / 10)
-    noise = np.random.default_rng(1).standard_normal(recording.samples.size) * np.sqrt(power)
+    noise = np.random.default_rng(seed).standard_normal(recording.samples.size) * np.sqrt(power)
     return replace(recording, samples=(recording.samples + noise).astype(np.float32))
 
 
@@ -144,23 +191,19 @@ def _whole(model: LipSyncModel, window: Window) -> Estimate:
     return estimate(model, window.stretch, window.part, window.end_s - window.start_s)
 
 
-def trials_of(model: LipSyncModel, zero_s: float, clip: Clip, others: Sequence[Recording]) -> Iterator[Trial]:
-    """Windows of a clip, with its own sound and with that of some others; those with speech and a face.
-
-    :param zero_s: what models say of sound in time.
-    """
+def trials_of(model: LipSyncModel, clip: Clip, others: Sequence[Clip]) -> Iterator[Trial]:
+    """Windows of a clip, with its own sound and with that of some others; those with speech and a face."""
     if clip.whole is None:
         return
-    reference = _whole(model, clip.whole)
+    name, reference = clip.recording.name, _whole(model, clip.whole)
     if clip.in_sync or reference.margin >= _CLEAR:
-        truth_s = zero_s if clip.in_sync else reference.offset_s
         for found, evidence in _weighed(model, clip.recording):
-            yield Trial(clip.recording.name, found, evidence, abs(found.offset_s - truth_s))
+            yield Trial(name, frozenset({clip.person}), found, evidence, reference.offset_s, clip.in_sync)
     first = sum(map(ord, clip.person))  # whichever, but always the same
     for number in range(min(_MISMATCHED, len(others))):
         other = others[(first + 5 * number) % len(others)]
-        for found, evidence in _weighed(model, dubbed(clip.recording, other)):
-            yield Trial(clip.recording.name, found, evidence, math.inf)
+        for found, evidence in _weighed(model, dubbed(clip.recording, other.recording)):
+            yield Trial(name, frozenset({clip.person, other.person}), found, evidence, None)
 
 
 def dubbed(recording: Recording, other: Recording) -> Recording:
@@ -185,11 +228,11 @@ def _weighed(model: LipSyncModel, recording: Recording) -> Iterator[tuple[Estima
 
 
 def _calibration(trials: Sequence[Trial], zero_s: float) -> Calibration:
-    right = np.array([each.error_s <= _RIGHT_S for each in trials])
-    gate = _logistic(np.array([each.evidence for each in trials]), right)
-    told = (each for each in trials if each.error_s < math.inf)
-    believed = [each for each in told if each.evidence @ gate[:-1] + gate[-1] > 0]
-    return Calibration(zero_s, gate, _error_s(believed))
+    errors_s = np.array([each.error_s(zero_s) for each in trials])
+    evidence = np.array([each.evidence for each in trials])
+    gate = _logistic(evidence, errors_s <= _RIGHT_S)
+    believed = np.isfinite(errors_s) & (evidence @ gate[:-1] + gate[-1] > 0)
+    return Calibration(zero_s, gate, _error_s(list(compress(trials, believed)), errors_s[believed]))
 
 
 def _logistic(evidence: Floats, right: Mask) -> Floats:
@@ -207,17 +250,17 @@ def _logistic(evidence: Floats, right: Mask) -> Floats:
     return np.append(plain, weights[-1] - plain @ middle)
 
 
-def _error_s(trials: Sequence[Trial]) -> float:
+def _error_s(trials: Sequence[Trial], errors_s: Floats) -> float:
     """The error of nine in ten where a second is voice, each clip counting the same.
 
     It falls with the root of how much is: a conformal quantile of errors so normalised (Papadopoulos et al. 2008).
     """
-    names = [each.clip for each in trials]
-    shares = np.array([1 / names.count(each) for each in names])
-    errors_s = np.array([each.error_s * math.sqrt(each.estimate.voiced_s) for each in trials])
-    order = errors_s.argsort()
+    counts = Counter(each.clip for each in trials)
+    shares = np.array([1 / counts[each.clip] for each in trials])
+    normalised = errors_s * np.sqrt([each.estimate.voiced_s for each in trials])
+    order = normalised.argsort()
     within = np.cumsum(shares[order]) / shares.sum()
-    return float(errors_s[order][np.searchsorted(within, _HELD)])
+    return float(normalised[order][np.searchsorted(within, _HELD)])
 
 
 def _arguments() -> argparse.Namespace:
@@ -245,11 +288,15 @@ def clips_of(paths: Sequence[Path], in_sync: str, same: Sequence[str], say: Call
 
 
 def main() -> int:
-    """Train and write."""
+    """Train and write; 2 where that cannot be."""
     arguments = _arguments()
-    clips = clips_of(arguments.clips, arguments.in_sync, arguments.same, sys.stderr.write)
-    model = trained(clips, arguments.provenance)
-    model.save(arguments.out)
+    try:
+        clips = clips_of(arguments.clips, arguments.in_sync, arguments.same, sys.stderr.write)
+        model = trained(clips, arguments.provenance)
+        model.save(arguments.out)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        sys.stderr.write(f"lip_sync: {error}\n")
+        return 2
     sys.stdout.write(f"{arguments.out}: {len(clips)} clips, {COMPONENTS} variates, weights {model.weights.round(3)}\n")
     return 0
 

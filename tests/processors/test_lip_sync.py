@@ -18,7 +18,7 @@ from processors.lip_sync.gate import Gate, Reading
 from processors.lip_sync.history import History
 from processors.lip_sync.model import shipped
 from processors.lip_sync.recording import Recording
-from processors.lip_sync.train import Clip, clips_of, fitted, trained
+from processors.lip_sync.train import Clip, clips_of, fitted, main, trained
 from processors.speech import RATE_HZ
 from tests.processors.hearing import sound_of, spoken, voice
 from tests.processors.lipsyncing import SECONDS, Item, Seen, delayed, drawn, listening, measured, offsets_ms, stream
@@ -338,6 +338,26 @@ def test_training_wants_persons_and_a_zero(grid: list[Clip]) -> None:
         trained(grid[:4])
     with pytest.raises(ValueError, match="in sync"):
         trained([dataclasses.replace(clip, in_sync=False) for clip in grid])
+
+
+def test_training_says_in_a_line_what_is_wrong(
+    media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is no clip, one that is not there, and too few persons; nothing is written."""
+    broken, out = tmp_path / "broken.mp4", tmp_path / "weights.npz"
+    broken.write_bytes(b"nothing of the kind" * 99)
+    for clip, message in (
+        (broken, "Invalid data"),
+        (tmp_path / "none.mp4", "No such file"),
+        (media / "grid_bbaf2n.mpg", "1 persons, 1 of them in sync; needed: 5 or more"),
+    ):
+        monkeypatch.setattr("sys.argv", ["train", str(clip), "--out", str(out)])
+        assert main() == 2
+        told = capsys.readouterr().err.splitlines()
+        assert told[0] == f"{clip.name} ..."
+        assert len(told) == 2
+        assert message in told[1]
+    assert not out.exists()
 
 
 def test_states_are_those_of_a_speakers_words(media: Path, grid: list[Clip]) -> None:
