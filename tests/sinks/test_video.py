@@ -240,6 +240,21 @@ def test_a_bar_is_as_long_as_its_value(tmp_path: Path) -> None:
     assert quarter == pytest.approx(whole / 4, abs=1.5)
 
 
+def test_what_is_not_finite_is_not_measured(tmp_path: Path) -> None:
+    """A value that is none is shown as such, and a point that is nowhere is not drawn; the others are."""
+    sink, frame = VideoSink(VideoSink.Options(crf=4, overlays=["level", "late", "triangle"]), tmp_path), pictured(1)[0]
+    drawn = Drawing().process(frame)
+    assert drawn is not None
+    nowhere = np.array([(90, 60), (np.nan, 70), (110, 120)], np.float32)
+    sink.open()
+    odd = dataclasses.replace(drawn, level=np.nan, late_ms=np.inf, late_error_ms=np.nan, corners=nowhere)
+    sink.write(Record(frame, {}, outputs={"drawing": odd}))
+    sink.close()
+    picture = watched(tmp_path / "video.mp4").pictures[0]
+    assert luma(picture)[90, 100] > 120 + DRAWN
+    assert abs(luma(picture)[65, 120] - 120) < DRAWN
+
+
 def redness(picture: Image) -> float:
     """How much of the top right is red."""
     v = picture[HEIGHT * 5 // 4 :].reshape(HEIGHT // 2, WIDTH // 2)
@@ -451,6 +466,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_written(tmp_path: Path) -> None
     assert len(watched(tmp_path / "out" / "video.mp4").times_s) > 10
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_a_video_that_plays(tmp_path: Path) -> None:
     """After `kill -9` it goes to within seconds of the last record."""
     (tmp_path / "run.yaml").write_text(

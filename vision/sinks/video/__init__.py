@@ -103,10 +103,8 @@ class VideoSink(Sink):
         self._backlog.close()
         if self._thread is not None:
             self._thread.join()
-        if left_out := self._left_out():
-            total = left_out + self._recorder.pictures
-            why = "encoding could not keep up; a smaller height is cheaper"
-            _log.warning("%s: %d of %d pictures are left out: %s", self.options.file, left_out, total, why)
+        self._warn(self._backlog.left_out, "encoding could not keep up; a smaller height is cheaper")
+        self._warn(self._recorder.left_out, "their times were not after that of the picture before")
         if self._error is not None:
             error, self._error = self._error, None
             raise error
@@ -116,6 +114,11 @@ class VideoSink(Sink):
         if not self._recorder.pictures:
             return {}
         return {"file": self.options.file, "pictures": self._recorder.pictures, "left_out": self._left_out()}
+
+    def _warn(self, left_out: int, why: str) -> None:
+        if left_out:
+            total = self._left_out() + self._recorder.pictures
+            _log.warning("%s: %d of %d pictures are left out: %s", self.options.file, left_out, total, why)
 
     def _left_out(self) -> int:
         return self._backlog.left_out + self._recorder.left_out

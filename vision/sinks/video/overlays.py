@@ -108,11 +108,11 @@ class Overlays:
     def _note(self, processor: str, info: MetricInfo, readout: Readout, output: Result, time_s: float) -> None:
         """Keep a value; what was not measured leaves the one before for a moment."""
         key = (processor, info.name)
-        value = getattr(output, info.name)
+        value = _finite(getattr(output, info.name))
         if value is None and key in self._rows:
             return
-        level = None if readout.full is None else 0.0 if value is None else min(max(value / readout.full, 0.0), 1.0)
-        error = None if readout.error is None else getattr(output, readout.error)
+        level = None if readout.full is None else min(max((value or 0.0) / readout.full, 0.0), 1.0)
+        error = None if readout.error is None else _finite(getattr(output, readout.error))
         self._rows[key] = _Row(readout.name, _told(info, readout, value, error), level, time_s)
 
     def _draw_rows(self, canvas: Canvas, rows: Sequence[_Row], size: int, time_s: float) -> None:
@@ -135,6 +135,11 @@ class Overlays:
                 canvas.fill(*at, bar, 2 * size // 5, _BAR_GROUND)
                 if text != _NOT_MEASURED and row.level > 0:
                     canvas.fill(*at, round(bar * row.level), 2 * size // 5, _BAR)
+
+
+def _finite(value: float | bool | None) -> float | bool | None:
+    """A value as records have it: what is not finite was not measured."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 def _row_height(size: int) -> int:
@@ -202,7 +207,7 @@ def _clock(time_s: float) -> str:
 
 def _told(info: MetricInfo, readout: Readout, value: float | bool | None, error: float | None) -> str:
     """A value as it is read."""
-    if value is None or not math.isfinite(value):
+    if value is None:
         return _NOT_MEASURED
     if info.kind == "boolean":
         return "yes" if value else "no"
@@ -210,7 +215,6 @@ def _told(info: MetricInfo, readout: Readout, value: float | bool | None, error:
         return readout.words[round(value)]
     sign = "+" if info.range[0] is None or info.range[0] < 0 else ""
     digits = 0 if info.unit == "ms" or abs(value) >= 100 else 1 if abs(value) >= 10 else 2
-    known = error is not None and math.isfinite(error)
-    spread = f" ± {error:.{digits}f}" if known else ""
+    spread = "" if error is None else f" ± {error:.{digits}f}"
     unit = "" if info.unit == "1" else f" {info.unit}"
     return f"{value:{sign}.{digits}f}{spread}{unit}"
