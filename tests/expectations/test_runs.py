@@ -282,15 +282,9 @@ def test_a_recording_is_judged(tmp_path: Path) -> None:
     _, err = running.communicate(timeout=60)
     assert running.returncode == 1, err
     verdicts = {verdict.name: verdict for verdict in RecordedRun(tmp_path / "out").verdicts}
-    found = {name: each.verdict for name, each in verdicts.items() if each.verdict != "skipped"}
-    assert found == {
-        "no-gap": "passed",
-        "no-freeze": "failed",
-        "no-black": "passed",
-        "length": "passed",
-        "before": "passed",
-        "share": "failed",
-    }
+    names = ("no-gap", "no-freeze", "no-black", "length", "before", "share")
+    found = [verdicts[name].verdict for name in names]
+    assert found == ["passed", "failed", "passed", "passed", "passed", "failed"]
     assert verdicts["share"].value == pytest.approx(25 / 74, abs=0.02)
 
 

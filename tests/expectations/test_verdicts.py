@@ -222,6 +222,9 @@ def test_incidents_of_a_metric_that_was_not_measured() -> None:
     found = judged("incidents(freeze).count == 0", blind)
     assert (found.verdict, found.coverage) == ("not_measured", 0.0)
     assert "picture.freeze was measured in 0 %" in (found.reason or "")
+    for that in ("incidents().count == 0", "incidents(cause=rendered).longest < 1 s"):
+        assert (judged(that, blind).reason or "").startswith("picture was measured in 0 % of what was due"), that
+    assert judged("incidents(no_picture).count == 0", blind).verdict == "passed"
 
 
 def test_damaged_pictures_count_as_not_measured_and_their_sound_does() -> None:
@@ -274,8 +277,8 @@ def test_a_window_whose_condition_was_not_measured_is_not_known() -> None:
     for that in (f"{figure} < 1" for figure in figures):
         found = judged(f"{that} while speaking", deaf, (), 0.5, {"voice": "quarantined: it died"})
         assert found.verdict == "not_measured", that
-        told = "speaking was measured in 30 % of what was due, min_coverage is 50%; voice: quarantined: it died"
-        assert found.reason == told
+        told = "was measured in 30 % of what was due, min_coverage is 50%; voice: quarantined: it died"
+        assert found.reason in (f"speaking {told}", f"voice {told}")
     assert judged("picture.luma.mean > 0 while speaking", deaf, (), 0.3).value == pytest.approx(0.245)
 
 
@@ -414,3 +417,20 @@ def test_a_value_is_told_as_its_limit_is() -> None:
         ("picture.freeze.last", "is not so"),
     ]:
         assert verdict(that).reason == told
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=40), st.integers(0, 38), st.integers(1, 39))
+def test_an_incident_counts_by_the_part_that_lies_in_the_window(speaks: list[bool], start: int, length: int) -> None:
+    """Its length while somebody speaks is that of the frames of it in which somebody does."""
+    end = min(start + length, len(speaks) - 1)
+    assume(any(speaks) and start < end)
+    heard = [{"voice": {"speaking": speaking}} for speaking in speaks]
+    frames = [dataclasses.replace(m, results=results) for m, results in zip(moments(len(speaks)), heard, strict=True)]
+    expected = sum(speaks[start:end]) / FPS
+    incident = Happening("clock_slip", "sender", "warning", start / FPS, end / FPS)
+    duration, count = (
+        judged(f"incidents(clock_slip).{name} >= 0 while speaking", frames, [incident]).value
+        for name in ("duration", "count")
+    )
+    assert duration == pytest.approx(expected, abs=1e-6)
+    assert count == float(expected > 0)

@@ -138,7 +138,8 @@ class Judge:
         reached = self._pace.reached(span)
         own = None if term.series is None else self._gathered[term.series.text, span]
         parts = [own] if own is not None else [self._gathered[rule.text, span] for rule in term.rules]
-        coverages = [(part.series.text, part.coverage(term.statistic, reached)) for part in parts]
+        about = term.statistic if own is not None else "count"
+        coverages = [(part.series.text, part.coverage(about, reached)) for part in parts]
         coverage = min((share for _, share in coverages), default=reached)
         if own is not None and term.statistic == "coverage":
             coverages = []  # it is what is asked for

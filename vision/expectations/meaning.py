@@ -202,17 +202,19 @@ class _Checker:
             raise ExpectationError(told, node.at)
         given = zip(incidents.filters, incidents.places, strict=True)
         filters = tuple(self._filter(key, value, at) for (key, value), at in given)
-        rules = tuple(
-            Series(f"{m.producer.name}.{m.info.name}", typed.read, typed.producers, True)
-            for key, value in filters
-            if key == "kind"
-            for m in self.vocabulary.kinds[value]
-            for typed in (_measured(m),)
-        )
         text = text_of(node)
-        self.terms[text] = Term(text, statistic, None, filters, rules)
+        self.terms[text] = Term(text, statistic, None, filters, self._rules(filters))
         unit = _UNITS.get(statistic, "1")
         return _Typed(lambda figures: figures[text], unit=unit, ends=(0, 1 if unit == RATIO else None), is_final=True)
+
+    def _rules(self, filters: Sequence[tuple[str, str]]) -> tuple[Series, ...]:
+        """What incidents are made of: the metrics of their kinds; where none is named, all processors that tell any."""
+        kinds = {value for key, value in filters if key == "kind"}
+        if kinds:
+            measures = (measure for kind in sorted(kinds) for measure in self.vocabulary.kinds[kind])
+            return tuple(Series(m.name, _measured(m).read, (m.producer,), True) for m in measures)
+        producers = {m.producer.name: m.producer for measures in self.vocabulary.kinds.values() for m in measures}
+        return tuple(Series(name, _nothing, (producer,), False) for name, producer in producers.items())
 
     def _filter(self, key: str | None, value: str, at: int) -> tuple[str, str]:
         allowed: Mapping[str, Iterable[str]] = {
@@ -304,6 +306,10 @@ class _Checker:
             for node, typed in parts:
                 if typed.producers:
                     raise _per_frame(node, typed)
+
+
+def _nothing(moment: Any) -> Reading:
+    return None
 
 
 def _measured(measure: Measure) -> _Typed:

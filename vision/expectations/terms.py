@@ -80,7 +80,7 @@ class Term:
 
     :ivar series: what the statistic is of, or
     :ivar filters: the incidents it is of: `(key, value)` with the keys `kind`, `cause` and `severity`.
-    :ivar rules: the metrics that make those incidents.
+    :ivar rules: what those incidents are made of: metrics, or processors.
     """
 
     text: str

@@ -65,6 +65,11 @@ class Measure:
     producer: Producer
     info: MetricInfo
 
+    @property
+    def name(self) -> str:
+        """As it is written."""
+        return f"{self.producer.name}.{self.info.name}"
+
 
 class Vocabulary:
     """The names that a run knows."""
@@ -108,7 +113,7 @@ class Vocabulary:
         if name in self.producers:
             metrics = ", ".join(info.name for info in self.producers[name].metrics if info.recorded)
             return f"'{name}' is a processor; write one of its metrics behind it: {metrics or 'it has none'}"
-        hint = did_you_mean(name, [f"{m.producer.name}.{m.info.name}" for m in self._measures()])
+        hint = did_you_mean(name, [measure.name for measure in self._measures()])
         return f"this run has no metric '{name}'{hint or ';'} its processors: {', '.join(self.producers)}"
 
 
