@@ -28,6 +28,7 @@ _BLOCK = 8
 _FLAT = 0.05  # code values a step, added to both sides of a ratio that would else be one of nothing by nothing
 _BAND = 64  # rows that are worked on at a time, so that what lies between two steps stays in the cache
 
+_NOISE_ROWS, _NOISE_EVERY = 32, 128
 _GAIN = 255 / 219
 _OFFSET = -16 * _GAIN - 0.5 + 1 / 146  # rounds down, where OpenCV rounds: products are whole multiples of 1/73
 
@@ -64,15 +65,15 @@ def tenengrad(y: Plane) -> float:
 def noise(y: Plane) -> float | None:
     """Immerkaer (1996): standard deviation of white noise, code values; `None` below 3 x 3 px.
 
-    Taken on every other band of 64 rows, which is half the work: noise is everywhere.
+    Taken on 32 rows in 128, which is a quarter of the work: noise is everywhere.
     """
     h, w = y.shape
     if h < 3 or w < 3:
         return None
     total, rows = 0.0, 0
-    for top in range(0, h - 2, 2 * _BAND):
+    for top in range(0, h - 2, _NOISE_EVERY):
         # the second derivative in both directions is his mask: 1 -2 1, -2 4 -2, 1 -2 1
-        differences = cv2.Sobel(y[top : top + _BAND + 2], cv2.CV_16S, 2, 2, ksize=3)[1:-1, 1:-1]
+        differences = cv2.Sobel(y[top : top + _NOISE_ROWS + 2], cv2.CV_16S, 2, 2, ksize=3)[1:-1, 1:-1]
         total += cv2.norm(differences, cv2.NORM_L1)
         rows += differences.shape[0]
     return math.sqrt(math.pi / 2) / 6 * float(total / (rows * (w - 2)))
@@ -85,9 +86,10 @@ def blockiness(y: Plane) -> float | None:
     """
     if min(y.shape) < 2 * _BLOCK:
         return None
-    across = cv2.reduce(cv2.absdiff(y[:, 1:], y[:, :-1]), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
+    rows = y[::2]  # as good as all of them
+    across = cv2.reduce(cv2.absdiff(rows[:, 1:], rows[:, :-1]), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
     down = cv2.reduce(cv2.absdiff(y[1:], y[:-1]), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel()
-    return min(_grid_ratio(across / y.shape[0]), _grid_ratio(down / y.shape[1]))
+    return min(_grid_ratio(across / rows.shape[0]), _grid_ratio(down / y.shape[1]))
 
 
 def _grid_ratio(steps: NDArray[np.float64]) -> float:
@@ -125,7 +127,7 @@ def _magnitudes(y: Plane) -> Iterator[NDArray[np.float32]]:
 def muijs_kirenko(y: Plane, period_min: int, period_max: int) -> float | None:
     """Muijs and Kirenko (2005) as libav's `blockdetect` has it in a fresh graph: 1 and below: no blocks.
 
-    `None` where the picture is too small, or flat.
+    `None` where the picture is too small, or flat. A period that has nothing at all between its blocks does not count.
     """
     if min(y.shape) < 2 * period_max:
         return None
