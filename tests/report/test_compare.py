@@ -120,8 +120,8 @@ def test_what_was_planted_is_named_and_nothing_else(tmp_path: Path) -> None:
     """By processor, worst first; a lower coverage of its metric belongs to it; what did not change is not named."""
     comparison = _pair(tmp_path)
     assert comparison.sentence() in (
-        "Worse: frame_quality, lip_sync, incidents (blur).",
-        "Worse: lip_sync, frame_quality, incidents (blur).",
+        "Worse: frame_quality (sharpness), lip_sync (offset_ms), incidents (blur).",
+        "Worse: lip_sync (offset_ms), frame_quality (sharpness), incidents (blur).",
     )
     groups = {group.processor: group for group in comparison.groups()}
     assert groups.keys() == {"frame_quality", "lip_sync"}

@@ -63,9 +63,10 @@ class Comparison:
 
     def sentence(self) -> str:
         """The verdict in plain words."""
-        worse = [group.processor for group in self.groups() if group.judged == "worse"]
+        groups = list(self.groups())
+        worse = [_named(group) for group in groups if group.judged == "worse"]
         worse += [f"incidents ({one.kind.replace('_', ' ')})" for one in self.incidents if one.judged == "worse"]
-        better = [group.processor for group in self.groups() if group.judged == "better"]
+        better = [_named(group) for group in groups if group.judged == "better"]
         better += [
             f"fewer incidents ({one.kind.replace('_', ' ')})" for one in self.incidents if one.judged == "better"
         ]
@@ -79,6 +80,11 @@ class Comparison:
         if self.judged == "unsure":
             return "These runs are too short to be told apart."
         return f"No difference that matters in {count_of(len(self.differences) // 2, 'metric')}."
+
+
+def _named(group: Group) -> str:
+    name = group.lead.metric.field or group.lead.metric.name
+    return f"{group.processor} ({name})" if not group.lead.is_coverage else f"{group.processor} (coverage of {name})"
 
 
 def compared(folders: Sequence[Path]) -> list[Comparison]:

@@ -26,7 +26,8 @@ _HOW = (
     "Means are compared. The intervals hold for all metrics at once in 95 of 100 comparisons: seconds are resampled"
     " in batches, widened by how alike the seconds that follow each other are. “Worse” and “better” are differences"
     " whose interval leaves out zero, and that are large enough to matter; “same” are those whose whole interval is"
-    " smaller than that; of all others these runs cannot tell."
+    " smaller than that; of all others these runs cannot tell. What happened once is told by when it was: some"
+    " seconds on end, far from all that the baseline ever does."
 )
 
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from vision.report.comparison import Comparison, labels
 from vision.report.differences import Difference, IncidentDifference, Judged
-from vision.report.words import number, share, title, with_unit
+from vision.report.words import number, seconds, share, title, with_unit
 
 __all__ = ["difference_in_words", "interval_in_words", "print_comparisons"]
 
@@ -59,8 +59,12 @@ def difference_in_words(one: Difference) -> tuple[str, str, str]:
 
 
 def interval_in_words(one: Difference) -> str:
-    """The interval of the difference."""
+    """The interval of the difference; or what it was for some time, where that is what was found."""
     unit = "bool" if one.is_coverage else one.metric.unit
+    if one.stretch is not None:
+        return (
+            f"{with_unit(one.stretch.mean, unit)} from {seconds(one.stretch.start_s)} to {seconds(one.stretch.end_s)}"
+        )
     if one.low is None or one.high is None:
         return number(None)
     return f"{_signed(one.low, unit)} to {_signed(one.high, unit)}"

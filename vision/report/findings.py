@@ -98,7 +98,7 @@ def _found(contents: Contents) -> str:
     kinds = Counter(str(incident.get("kind", "incident")) for incident in contents.incidents)
     if not kinds:
         return "No incidents."
-    named = ", ".join(f"{count} × {title(kind).lower()}" for kind, count in kinds.most_common())
+    named = ", ".join(f"{count}\u00a0× {title(kind).lower()}" for kind, count in kinds.most_common())
     return f"{title(count_of(len(contents.incidents), 'incident'))}: {named}."
 
 
@@ -118,7 +118,8 @@ def findings(contents: Contents) -> Iterator[Finding]:
 
 def _of_verdict(verdict: Verdict) -> Finding:
     mood: Mood = "bad" if verdict.level == "error" else "warning"
-    where = f" ({verdict.window})" if verdict.window else ""
+    is_said = not verdict.window or verdict.window in verdict.that
+    where = "" if is_said else f" ({verdict.window})"
     if verdict.outcome == "not_measured":
         said = f"Not measured, which is not passed{_because(verdict)}"
     elif verdict.value is None:
@@ -127,7 +128,7 @@ def _of_verdict(verdict: Verdict) -> Finding:
         limit = f"; expected {verdict.limit}" if verdict.limit else ""
         said = f"It was {with_unit(verdict.value, verdict.unit)}{limit}"
     named = (verdict.that,) if verdict.name != verdict.that else ()
-    return Finding(mood, f"{verdict.name}{where}", (*named, f"{said}."), "expectations")
+    return Finding(mood, f"{verdict.name}{where}", (f"{said}.", *named), "expectations")
 
 
 def _because(verdict: Verdict) -> str:

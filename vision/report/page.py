@@ -143,7 +143,8 @@ def _verdict(one: Verdict) -> Html:
     mood, word = _OUTCOMES.get(one.outcome, ("open", one.outcome))
     if one.is_bad and one.level == "warning":
         mood, word = "warning", f"warning: {word}"
-    about = [one.that if one.that != one.name else None, one.window, one.reason]
+    window = None if one.window and one.window in one.that else one.window
+    about = [one.that if one.that != one.name else None, window, one.reason]
     return element(
         "tr",
         element("td", _badge(mood, word)),
@@ -266,7 +267,7 @@ def _still(exhibit: Exhibit, about: str) -> Html | None:
     if exhibit.still is None:
         return None
     width, height = exhibit.size
-    picture = element("img", src=exhibit.still, alt=f"Still: {about}", width=width, height=height, loading="lazy")
+    picture = element("img", src=exhibit.still, alt=f"Still: {about}", width=width, height=height)
     if not exhibit.points:
         return element("div", picture, class_="still")
     radius = round(max(width, height) / 640, 2)
@@ -280,9 +281,8 @@ def _still(exhibit: Exhibit, about: str) -> Html | None:
 def _clip(exhibit: Exhibit, name: str) -> Html | None:
     if exhibit.clip is None:
         return None
-    return element(
-        "video", src=exhibit.clip, controls=True, preload="none", aria_label=f"Clip: {name}", class_="no-print"
-    )
+    video = element("video", src=exhibit.clip, controls=True, preload="metadata", aria_label=f"Clip: {name}")
+    return element("details", element("summary", "Clip"), video, class_="no-print")
 
 
 def _links(exhibit: Exhibit) -> Html:

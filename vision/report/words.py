@@ -36,7 +36,7 @@ def number(value: float | bool | None, digits: int = 4) -> str:
         text = f"{value:.2e}"
     else:
         decimals = max(0, digits - 1 - math.floor(math.log10(size)))
-        text = f"{value:,.{decimals}f}".replace(",", " ")
+        text = f"{value:,.{decimals}f}".replace(",", "\u202f")
         if "." in text:
             text = text.rstrip("0").rstrip(".")
     return text.replace("-", "−")

@@ -53,6 +53,22 @@
     return { x, y, yaxis: axis, mode: "lines", fill: "toself", fillcolor: tint, line: { width: 0 }, hoverinfo: "skip", showlegend: false };
   }
 
+  // The area under a flag: it holds from each of its times to the next.
+  function steps(name, axis, tint) {
+    const x = [], y = [], t = times(name), v = data.series[name].v;
+    for (const [from, to] of stretches(name, v, v)) {
+      x.push(t[from]);
+      y.push(0);
+      for (let i = from; i < to; i++) {
+        x.push(t[i], t[Math.min(i + 1, to - 1)]);
+        y.push(v[i], v[i]);
+      }
+      x.push(t[to - 1], null);
+      y.push(0, null);
+    }
+    return { x, y, yaxis: axis, mode: "lines", fill: "toself", fillcolor: tint, line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+  }
+
   function around(name, error) {
     const at = new Map(times(error).map((t, i) => [t, data.series[error].v[i]]));
     const values = data.series[name].v, t = times(name);
@@ -67,20 +83,21 @@
       const error = row.errors && row.errors[name];
       if (error) traces.push(bands(name, axis, ...around(name, error), tinted(tone, 0.2)));
       else if (series.lo) traces.push(bands(name, axis, series.lo, series.hi, tinted(tone, 0.22)));
-      const filled = series.flag ? { fill: "tozeroy", fillcolor: tinted(tone, 0.15) } : {};
-      const scaled = isScaled(name, row);
+      const scaled = isScaled(name, row), own = scaled ? overlay(axis) : axis;
+      if (series.flag) traces.push(steps(name, own, tinted(tone, 0.15)));
       traces.push({
-        x: times(name), y: series.v, yaxis: scaled ? overlay(axis) : axis, mode: "lines", connectgaps: false, showlegend: false, name: label(name), ...filled,
+        x: times(name), y: series.v, yaxis: own, mode: "lines", connectgaps: false, showlegend: false, name: label(name),
         line: { color: tone, width: series.flag && scaled ? 0 : row.scaled.includes(name) ? 1 : 1.5, dash: DASHES[i % 3], shape: step(name), simplify: true },
         hovertemplate: `%{y:.4~g}${suffix(name)}`,
       });
-      if (isolated(series.v)) Object.assign(traces.at(-1), { mode: "lines+markers", marker: { color: tone, size: 4 } });
+      const lone = series.v.map((value, at) => (isLone(series.v, at) ? at : -1)).filter((at) => at >= 0);
+      if (lone.length && !series.flag) traces.push({ x: lone.map((at) => times(name)[at]), y: lone.map((at) => series.v[at]), yaxis: own, mode: "markers", hoverinfo: "skip", showlegend: false, marker: { color: tone, size: 3 } });
     });
     return traces;
   }
 
   // Lone values between breaks have no line to be seen by.
-  const isolated = (v) => v.some((value, i) => value !== null && (v[i - 1] ?? null) === null && (v[i + 1] ?? null) === null);
+  const isLone = (v, i) => v[i] !== null && (v[i - 1] ?? null) === null && (v[i + 1] ?? null) === null;
   const overlay = (axis) => `y${100 + Number(axis.slice(1))}`;
 
   const kinds = [...new Set(data.incidents.map((one) => one.kind))];
