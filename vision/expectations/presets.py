@@ -25,6 +25,23 @@ _BLACK = PresetLine("no-black", "incidents(black).count == 0", "no scene with a 
 _FREEZE = PresetLine(
     "no-freeze", "incidents(freeze).count == 0", "people keep still for up to 0.4 s; a picture that stands longer hangs"
 )
+_CLEAN = PresetLine(
+    "picture-clean",
+    "incidents(blur, noise, blockiness).share <= 1 %",
+    "a renderer or an encoder that starves is seen in what it leaves out; a second in a hundred is forgiven",
+    level="warning",
+)
+_DROPOUT = PresetLine(
+    "no-dropout",
+    "incidents(dropout, cause=rendered, cause=sender).count == 0",
+    "sound that is cut out before it is sent is heard as a fault at any length; what the network lost is its own",
+)
+_CLIPPING = PresetLine(
+    "no-clipping",
+    "incidents(clipping).count == 0",
+    "samples that stand at full scale are distortion, made before the encoder",
+    level="warning",
+)
 
 PRESETS: Mapping[str, tuple[PresetLine, ...]] = {
     "live-avatar": (
@@ -35,6 +52,9 @@ PRESETS: Mapping[str, tuple[PresetLine, ...]] = {
         ),
         _FREEZE,
         _BLACK,
+        _CLEAN,
+        _DROPOUT,
+        _CLIPPING,
         PresetLine(
             "face-there",
             "face_landmarks.face_present.share >= 99 %",
@@ -76,6 +96,29 @@ PRESETS: Mapping[str, tuple[PresetLine, ...]] = {
         ),
         _FREEZE,
         _BLACK,
+        _CLEAN,
+        PresetLine(
+            "undamaged",
+            "incidents(corruption).count == 0",
+            "no picture of a programme is torn, whether it was sent so or damaged on the way",
+        ),
+        PresetLine(
+            "no-flash",
+            "incidents(flash).count == 0",
+            "WCAG 2.2, ITU-R BT.1702: more than three flashes in a second are a danger to viewers with epilepsy",
+        ),
+        _DROPOUT,
+        _CLIPPING,
+        PresetLine(
+            "loudness",
+            "-24 LUFS <= audio_quality.loudness_integrated.last <= -22 LUFS",
+            "EBU R 128: -23 LUFS, within 1 LU where the programme is live",
+        ),
+        PresetLine(
+            "true-peak",
+            "audio_quality.true_peak_dbtp.max <= -1 dBTP",
+            "EBU R 128: what exceeds it distorts in converters and encoders",
+        ),
         PresetLine(
             "lip-sync",
             "-40 ms <= lip_sync.offset_ms.p5 and lip_sync.offset_ms.p95 <= 60 ms",

@@ -25,7 +25,7 @@ CLOCK = "clock"
 
 _CLOCK_ERROR = MetricInfo("error_ms", "Bound on the error of the clock", "ms", (0, None), "low", "number")
 
-_OF_THE_RUN = ("clock_slip", "no_picture")  # incidents of the run itself
+_OF_THE_RUN = ("clock_slip", "corruption", "no_picture")  # incidents of the run itself
 
 
 class UnknownNameError(ExpectationError):

@@ -138,7 +138,7 @@ class Outputs:
         for use, sink in self._closed:
             _attempt(partial(_guarded, use, sink.conclude), errors)
         if len(errors) > before:
-            _attempt(lambda: self._folder.write_run(head()), errors)
+            _attempt(lambda: self._folder.write_run({**facts, **self._told(), **head()}), errors)
             _attempt(lambda: self._folder.write_summary({**head(), **totals}), errors)
         return {**head(), **totals}
 
