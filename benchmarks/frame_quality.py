@@ -5,8 +5,8 @@
 Real footage, scaled to fill 1280x720 and 1920x1080, is coded as live senders that use x264 do (OBS, GStreamer): High
 profile, preset veryfast, tune zerolatency, constant bit rate, a key frame every two seconds, no B-frames. Each picture
 is decoded by one thread and then measured, so that both are timed in turns on the same data; libav's filters get some
-of the same pictures. All figures are CPU time (user and system) of a picture, medians over the repetitions. Exits with
-status 1 where a verdict is NO.
+of the same pictures. All figures are CPU time (user and system): of each picture the median over the repetitions, and
+the mean of these over the pictures. Exits with status 1 where a verdict is NO.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import TypeVar
 
 import av
 import cv2
+import numpy as np
 from av.filter import Graph
 
 from processors.frame_quality import FrameQualityProcessor, FrameStatisticsProcessor
@@ -57,7 +56,11 @@ _CLOCK = ClockQuality("file", 0.0)
 SHARED_FILTERS = ("signalstats", "entropy", "scdet", "freezedetect", "blackdetect")
 """Those that measure what these groups do, and little else."""
 
-SHARED_GROUPS = ("light (histogram of Y)", "colour (histogram of U and V)", "differences, TI, cuts, freezedetect")
+SHARED_GROUPS = (
+    "  light (histogram of Y)",
+    "  colour (histogram of U and V)",
+    "  differences, TI, cuts, freezedetect",
+)
 
 DEFAULT_FILTERS = (*SHARED_FILTERS, "siti")
 """Those for what `frame_quality` measures; siti, for TI, also computes SI."""
@@ -65,25 +68,33 @@ DEFAULT_FILTERS = (*SHARED_FILTERS, "siti")
 STATISTICS_FILTERS = ("signalstats", "entropy", "siti", "blockdetect")
 """Those for what `frame_statistics` measures."""
 
-FILTERS = {"shared": SHARED_FILTERS, "default": DEFAULT_FILTERS, "statistics": STATISTICS_FILTERS}
+DECODING, QUALITY, STATISTICS = "decoding (PyAV, one thread)", "frame_quality", "frame_statistics (it alone has *)"
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Repetition:
-    """CPU time of a picture, ms: decoding, processors, libav's filters, and the groups of metrics each by itself."""
+class Costs:
+    """CPU time of everything that was timed, picture by picture."""
 
-    decode: float
-    frame_quality: float
-    frame_statistics: float
-    filters: dict[str, float]
-    groups: dict[str, float]
+    def __init__(self, repetitions: Sequence[Mapping[str, Sequence[float]]]) -> None:
+        self._spent_ms = {name: np.array([each[name] for each in repetitions]) for name in repetitions[0]}
 
     @property
-    def shared(self) -> float:
-        """Of the groups that libav has filters for."""
-        return sum(self.groups[name] for name in SHARED_GROUPS)
+    def names(self) -> list[str]:
+        """Of what was timed."""
+        return list(self._spent_ms)
+
+    def ms(self, *names: str) -> float:
+        """Of a picture: the median of the repetitions, which a busy machine disturbs, and the mean of the pictures."""
+        return sum(float(np.median(self._spent_ms[name], axis=0).mean()) for name in names)
+
+    def ratio(self, one: str, *others: str) -> float:
+        """Of one to others together."""
+        return self.ms(one) / self.ms(*others)
+
+    def as_dict(self) -> dict[str, list[list[float]]]:
+        """Every measurement, ms: name -> repetition -> picture."""
+        return {name: spent.tolist() for name, spent in self._spent_ms.items()}
 
 
 def footage(clips: Sequence[Path], size: tuple[int, int], count: int) -> Iterator[Image]:
@@ -118,23 +129,17 @@ def coded(images: Iterator[Image], size: tuple[int, int], bit_rate: int) -> list
 
 
 class _Stopwatch:
-    """Adds up the CPU time of this process, all its threads, ms a call."""
+    """Keeps the CPU time of this process, all its threads, ms a call."""
 
     def __init__(self) -> None:
-        self._spent_s, self._calls = 0.0, 0
+        self.spent_ms: list[float] = []
 
     def time(self, work: Callable[[], T]) -> T:
         """Do it; what it gives."""
         began_s = time.process_time()
         result = work()
-        self._spent_s += time.process_time() - began_s
-        self._calls += 1
+        self.spent_ms.append((time.process_time() - began_s) * 1000)
         return result
-
-    @property
-    def ms(self) -> float:
-        """Of a picture."""
-        return self._spent_s / self._calls * 1000
 
 
 def _groups() -> dict[str, Callable[[Frame], object]]:
@@ -144,11 +149,11 @@ def _groups() -> dict[str, Callable[[Frame], object]]:
         SHARED_GROUPS[0]: lambda frame: light_of(frame.picture, 0.1),
         SHARED_GROUPS[1]: lambda frame: colour_of(Chroma(frame.picture.chroma_histogram), full_range=False),
         SHARED_GROUPS[2]: lambda frame: motion.add(frame.picture),
-        "sharpness, tenengrad, noise, blockiness": lambda frame: detail_of(frame.picture, 360),
-        "freeze": lambda frame: stillness.add(frame.picture),
-        "flashes": lambda frame: flashes.add(frame.time_s, frame.picture),
-        "* SI": lambda frame: spatial_information(frame.picture),
-        "* blockdetect": lambda frame: muijs_kirenko(frame.picture.y, 3, 24),
+        "  sharpness, tenengrad, noise, blockiness": lambda frame: detail_of(frame.picture, 360),
+        "  freeze": lambda frame: stillness.add(frame.picture),
+        "  flashes": lambda frame: flashes.add(frame.time_s, frame.picture),
+        "  * SI": lambda frame: spatial_information(frame.picture),
+        "  * blockdetect": lambda frame: muijs_kirenko(frame.picture.y, 3, 24),
     }
 
 
@@ -171,19 +176,19 @@ class _Filters:
         self._sink.pull()
 
 
-def measure(packets: Sequence[bytes], size: tuple[int, int]) -> Repetition:
+def measure(packets: Sequence[bytes], size: tuple[int, int]) -> dict[str, list[float]]:
     """Go once through a stream; picture by picture everything is timed in turns."""
     decoder = av.CodecContext.create("h264", "r")
     assert isinstance(decoder, av.VideoCodecContext)
     decoder.thread_count = 1
     quality, dear, groups = FrameQualityProcessor(), FrameStatisticsProcessor(), _groups()
-    filters = {name: _Filters(names, size) for name, names in FILTERS.items()}
-    watches = {name: _Stopwatch() for name in ("decode", "quality", "dear", *groups, *filters)}
+    filters = {_label(names): _Filters(names, size) for names in (SHARED_FILTERS, DEFAULT_FILTERS, STATISTICS_FILTERS)}
+    watches = {name: _Stopwatch() for name in (DECODING, QUALITY, *groups, STATISTICS, *filters)}
     index = 0
     for packet in map(av.Packet, packets):
-        for video in watches["decode"].time(partial(decoder.decode, packet)):
-            watches["quality"].time(partial(quality.process, _frame(video, index)))
-            watches["dear"].time(partial(dear.process, _frame(video, index)))
+        for video in watches[DECODING].time(partial(decoder.decode, packet)):
+            watches[QUALITY].time(partial(quality.process, _frame(video, index)))
+            watches[STATISTICS].time(partial(dear.process, _frame(video, index)))
             for name, group in groups.items():
                 frame = _frame(video, index)
                 if name != SHARED_GROUPS[0]:
@@ -192,13 +197,11 @@ def measure(packets: Sequence[bytes], size: tuple[int, int]) -> Repetition:
             for name, each in filters.items() if index < _FILTERED else ():
                 watches[name].time(partial(each.add, video, index))
             index += 1
-    return Repetition(
-        decode=watches["decode"].ms,
-        frame_quality=watches["quality"].ms,
-        frame_statistics=watches["dear"].ms,
-        filters={name: watches[name].ms for name in filters},
-        groups={name: watches[name].ms for name in groups},
-    )
+    return {name: watch.spent_ms for name, watch in watches.items()}
+
+
+def _label(filters: Sequence[str]) -> str:
+    return f"libav: {', '.join(filters)}"
 
 
 def _frame(video: av.VideoFrame, index: int) -> Frame:
@@ -206,35 +209,25 @@ def _frame(video: av.VideoFrame, index: int) -> Frame:
     return Frame(index, index / FPS, index / FPS, _CLOCK, maybe_picture=picture_of(video))
 
 
-def table(size: tuple[int, int], repetitions: Sequence[Repetition]) -> str:
-    """A line for each thing that was timed; medians."""
-    decode = median([each.decode for each in repetitions])
-    rows = {
-        "decoding (PyAV, one thread)": [each.decode for each in repetitions],
-        "frame_quality": [each.frame_quality for each in repetitions],
-        **{f"  {name}": [each.groups[name] for each in repetitions] for name in repetitions[0].groups},
-        "frame_statistics (it alone has *)": [each.frame_statistics for each in repetitions],
-        **{f"libav: {', '.join(FILTERS[name])}": [each.filters[name] for each in repetitions] for name in FILTERS},
-    }
-    lines = [f"{name:70}{median(row):8.2f}{median(row) / decode:9.2f}" for name, row in rows.items()]
-    return "\n".join([f"{f'{size[0]}x{size[1]}':70}{'CPU ms':>8}{'decodes':>9}", *lines])
+def table(size: tuple[int, int], costs: Costs) -> str:
+    """A line for each thing that was timed."""
+    lines = [f"{f'{size[0]}x{size[1]}':80}{'CPU ms':>8}{'decodes':>9}"]
+    lines += [f"{name:80}{costs.ms(name):8.2f}{costs.ratio(name, DECODING):9.2f}" for name in costs.names]
+    return "\n".join(lines)
 
 
-def verdicts(repetitions: Sequence[Repetition]) -> Iterator[tuple[bool, str]]:
-    """Whether it is cheap enough, and enough faster than libav; medians of the ratios."""
-    decodes = median(each.frame_quality / each.decode for each in repetitions)
+def verdicts(costs: Costs) -> Iterator[tuple[bool, str]]:
+    """Whether it is cheap enough, and enough faster than libav."""
+    decodes = costs.ratio(QUALITY, DECODING)
     yield decodes <= MOST_DECODES, f"frame_quality takes {decodes:.2f} decodes (allowed {MOST_DECODES})"
-    for what, filters, faster in (
-        ("frame_quality", "default", median(each.filters["default"] / each.frame_quality for each in repetitions)),
-        ("frame_statistics", "statistics", median(e.filters["statistics"] / e.frame_statistics for e in repetitions)),
-    ):
-        told = f"{what} is {faster:.1f} times faster than {', '.join(FILTERS[filters])}"
-        yield faster >= LEAST_TIMES_FASTER, f"{told} (wanted {LEAST_TIMES_FASTER:g})"
+    for what, filters in ((QUALITY, DEFAULT_FILTERS), (STATISTICS, STATISTICS_FILTERS)):
+        faster = costs.ratio(_label(filters), what)
+        yield faster >= LEAST_TIMES_FASTER, f"{what}: {faster:.1f} times faster (wanted {LEAST_TIMES_FASTER:g})"
 
 
-def finding(repetitions: Sequence[Repetition]) -> str:
+def finding(costs: Costs) -> str:
     """How the groups that libav has cheap filters for compare with these alone."""
-    faster = median(each.filters["shared"] / each.shared for each in repetitions)
+    faster = costs.ratio(_label(SHARED_FILTERS), *SHARED_GROUPS)
     return f"finding: light, colour and differences are {faster:.1f} times faster than {', '.join(SHARED_FILTERS)}"
 
 
@@ -263,30 +256,31 @@ def main() -> int:
     """Measure, print, judge."""
     arguments = _arguments()
     cv2.setNumThreads(1)
-    found: dict[tuple[int, int], list[Repetition]] = {}
+    found: dict[tuple[int, int], Costs] = {}
     for size, bit_rate in STREAMS.items():
         packets = coded(footage(arguments.clips, size, arguments.pictures), size, bit_rate)
         rate = sum(map(len, packets)) * 8 * FPS / len(packets) / 1e6
         settings = ", ".join(f"{name} {value}" for name, value in encoder_settings(bit_rate).items())
         sys.stdout.write(f"x264 {settings}: {len(packets)} pictures, {rate:.2f} Mbit/s\n")
-        found[size] = []
+        repetitions = []
         for repetition in range(arguments.repetitions):
             sys.stderr.write(f"{repetition + 1} of {arguments.repetitions} ...\n")
-            found[size].append(measure(packets, size))
+            repetitions.append(measure(packets, size))
+        found[size] = Costs(repetitions)
         sys.stdout.write(f"{table(size, found[size])}\n\n")
     if arguments.json is not None:
-        content = {f"{size[0]}x{size[1]}": [asdict(each) for each in every] for size, every in found.items()}
+        content = {f"{size[0]}x{size[1]}": costs.as_dict() for size, costs in found.items()}
         arguments.json.write_text(json.dumps(content, indent=1) + "\n")
     return _judged(found)
 
 
-def _judged(found: dict[tuple[int, int], list[Repetition]]) -> int:
+def _judged(found: Mapping[tuple[int, int], Costs]) -> int:
     passed = True
-    for size, repetitions in found.items():
-        for holds, text in verdicts(repetitions):
+    for size, costs in found.items():
+        for holds, text in verdicts(costs):
             sys.stdout.write(f"{'yes' if holds else 'NO ':4} {size[1]}p: {text}\n")
             passed = passed and holds
-        sys.stdout.write(f"     {size[1]}p: {finding(repetitions)}\n")
+        sys.stdout.write(f"     {size[1]}p: {finding(costs)}\n")
     return 0 if passed else 1
 
 
