@@ -42,7 +42,7 @@ from processors.speech import RATE_HZ
 from tests.clips import MEDIA
 
 SHIFTS_MS = (-400, -300, -200, -100, 100, 200, 300, 400)
-LEAST_CONFIDENCE, STEP_S = 0.5, 0.45  # the processor's defaults
+LEAST_CONFIDENCE, STEP_S = 0.3, 0.45  # the processor's defaults
 
 # clips of which one must not be trained on when another is tried: the same person, or one who looks like it
 SAME = (

@@ -165,7 +165,7 @@ class LipSyncOptions(vision.Options):
         " EBU R37 (40, 60) or ATSC IS-191 (15, 45).",
     )
     min_confidence: float = Field(
-        0.5, ge=0, le=1, description="Confidence from which an offset is told, unless the windows before say otherwise."
+        0.3, ge=0, le=1, description="Confidence from which an offset is told, unless the windows before say otherwise."
     )
     max_clock_error_ms: float = Field(
         100, ge=0, description="No offset is told where the clock's error is greater or not known."

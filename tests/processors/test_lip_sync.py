@@ -208,9 +208,16 @@ def test_no_speech_has_no_offset(seen: Seen, kind: str) -> None:
 
 
 def test_another_voice_is_refused(seen: Seen) -> None:
-    """The head of one performance with the voice of three others: nine of ten frames say nothing."""
-    results = [each for seed in (2, 3, 4) for each in measured(stream(seen.pictures, voice(SECONDS, seed)))]
-    assert np.mean([result.offset_ms is None for result in results]) >= 0.9
+    """The head of one performance with the voices of five others: nine of ten frames say nothing where an offset is to
+    be as likely right as wrong, and most do by default, which lets more of the own sound through."""
+    refused = {}
+    for confidence in (0.5, LipSyncProcessor.Options().min_confidence):
+        options = {"min_confidence": confidence}
+        voices = (voice(SECONDS, seed) for seed in (2, 3, 4, 5, 6))
+        results = [each for samples in voices for each in measured(stream(seen.pictures, samples), **options)]
+        refused[confidence] = np.mean([result.offset_ms is None for result in results])
+    assert refused.pop(0.5) >= 0.9
+    assert min(refused.values()) >= 0.8
     own = measured(stream(seen.pictures, seen.samples))
     scores = [np.median([each.score for each in found if each.score is not None]) for found in (results, own)]
     assert scores[0] < 0.6 * scores[1]
