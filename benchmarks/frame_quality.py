@@ -2,11 +2,10 @@
 
     python -m benchmarks.frame_quality [--media FOLDER] [--pictures 240] [--repetitions 5] [--json FILE]
 
-Real footage, scaled to fill 1280x720 and 1920x1080, is coded as live senders that use x264 do (OBS, GStreamer): High
-profile, preset veryfast, tune zerolatency, constant bit rate, a key frame every two seconds, no B-frames. Each picture
-is decoded by one thread and then measured, so that both are timed in turns on the same data; libav's filters get some
-of the same pictures. All figures are CPU time (user and system): of each picture the median over the repetitions, and
-the mean of these over the pictures. Exits with status 1 where a verdict is NO.
+Real footage, scaled to fill 1280x720 and 1920x1080, is coded as live senders do (`benchmarks.coding`). Each picture is
+decoded by one thread and then measured, so that both are timed in turns on the same data; libav's filters get some of
+the same pictures. All figures are CPU time (user and system): of each picture the median over the repetitions, and the
+mean of these over the pictures. Exits with status 1 where a verdict is NO.
 """
 
 from __future__ import annotations
@@ -27,11 +26,12 @@ import cv2
 import numpy as np
 from av.filter import Graph
 
+from benchmarks.coding import coded
 from processors.frame_quality import FrameQualityProcessor, FrameStatisticsProcessor
 from processors.frame_quality.detail import muijs_kirenko, spatial_information
 from processors.frame_quality.figures import colour_of, detail_of, light_of
 from processors.frame_quality.flashes import FlashCounter
-from processors.frame_quality.histograms import Chroma
+from processors.frame_quality.histograms import Chroma, sampled_chroma
 from processors.frame_quality.motion import Motion
 from processors.frame_quality.stillness import Stillness
 from tests.clips import MEDIA
@@ -48,7 +48,6 @@ LEAST_TIMES_FASTER = 5.0
 STREAMS = {(1280, 720): 2_500_000, (1920, 1080): 5_000_000}
 """Bit rates by size."""
 
-_KEY_FRAME_S = 2
 _LEAST_HEIGHT = 500  # of a clip: smaller ones have too little detail for these sizes
 _FILTERED = 24  # pictures of a repetition that libav's filters get: they take up to a tenth of a second each
 _CLOCK = ClockQuality("file", 0.0)
@@ -57,8 +56,8 @@ SHARED_FILTERS = ("signalstats", "entropy", "scdet", "freezedetect", "blackdetec
 """Those that measure what these groups do, and little else."""
 
 SHARED_GROUPS = (
-    "  light (histogram of Y)",
-    "  colour (histogram of U and V)",
+    "  light (mean, deviation, histogram of Y)",
+    "  colour (means, histogram of U and V)",
     "  differences, TI, cuts, freezedetect",
 )
 
@@ -103,31 +102,6 @@ def footage(clips: Sequence[Path], size: tuple[int, int], count: int) -> Iterato
         yield from filling(clip, size, -(-count // len(clips)))
 
 
-def encoder_settings(bit_rate: int) -> dict[str, str]:
-    """Of x264, as live senders set it."""
-    rate = bit_rate // 1000
-    return {
-        "preset": "veryfast",
-        "tune": "zerolatency",
-        "x264-params": f"nal-hrd=cbr:vbv-maxrate={rate}:vbv-bufsize={rate}:keyint={FPS * _KEY_FRAME_S}:bframes=0",
-    }
-
-
-def coded(images: Iterator[Image], size: tuple[int, int], bit_rate: int) -> list[bytes]:
-    """The packets of a stream."""
-    encoder = av.CodecContext.create("libx264", "w")
-    encoder.width, encoder.height = size
-    encoder.pix_fmt, encoder.bit_rate, encoder.thread_count = "yuv420p", bit_rate, 1
-    encoder.framerate, encoder.time_base = Fraction(FPS), Fraction(1, FPS)
-    encoder.options = encoder_settings(bit_rate)
-    packets = []
-    for index, image in enumerate(images):
-        frame = av.VideoFrame.from_ndarray(image, format="yuv420p")
-        frame.pts = index
-        packets += [bytes(packet) for packet in encoder.encode(frame)]
-    return packets + [bytes(packet) for packet in encoder.encode(None)]
-
-
 class _Stopwatch:
     """Keeps the CPU time of this process, all its threads, ms a call."""
 
@@ -147,7 +121,7 @@ def _groups() -> dict[str, Callable[[Frame], object]]:
     motion, stillness, flashes = Motion(1e-3), Stillness(2, 5), FlashCounter()
     return {
         SHARED_GROUPS[0]: lambda frame: light_of(frame.picture, 0.1),
-        SHARED_GROUPS[1]: lambda frame: colour_of(Chroma(frame.picture.chroma_histogram), full_range=False),
+        SHARED_GROUPS[1]: lambda frame: colour_of(frame.picture, Chroma(sampled_chroma(frame.picture))),
         SHARED_GROUPS[2]: lambda frame: motion.add(frame.picture),
         "  sharpness, tenengrad, noise, blockiness": lambda frame: detail_of(frame.picture, 360),
         "  freeze": lambda frame: stillness.add(frame.picture),
@@ -190,10 +164,7 @@ def measure(packets: Sequence[bytes], size: tuple[int, int]) -> dict[str, list[f
             watches[QUALITY].time(partial(quality.process, _frame(video, index)))
             watches[STATISTICS].time(partial(dear.process, _frame(video, index)))
             for name, group in groups.items():
-                frame = _frame(video, index)
-                if name != SHARED_GROUPS[0]:
-                    _ = frame.picture.histogram  # what light has made
-                watches[name].time(partial(group, frame))
+                watches[name].time(partial(group, _frame(video, index)))
             for name, each in filters.items() if index < _FILTERED else ():
                 watches[name].time(partial(each.add, video, index))
             index += 1
@@ -258,10 +229,9 @@ def main() -> int:
     cv2.setNumThreads(1)
     found: dict[tuple[int, int], Costs] = {}
     for size, bit_rate in STREAMS.items():
-        packets = coded(footage(arguments.clips, size, arguments.pictures), size, bit_rate)
+        packets = coded(footage(arguments.clips, size, arguments.pictures), FPS, bit_rate)
         rate = sum(map(len, packets)) * 8 * FPS / len(packets) / 1e6
-        settings = ", ".join(f"{name} {value}" for name, value in encoder_settings(bit_rate).items())
-        sys.stdout.write(f"x264 {settings}: {len(packets)} pictures, {rate:.2f} Mbit/s\n")
+        sys.stdout.write(f"{len(packets)} pictures, {rate:.2f} Mbit/s\n")
         repetitions = []
         for repetition in range(arguments.repetitions):
             sys.stderr.write(f"{repetition + 1} of {arguments.repetitions} ...\n")

@@ -56,7 +56,8 @@ Losses = Mapping[Cause, int]
 class Picture:
     """A decoded picture with views that are made once, when first asked for, and shared by all who ask.
 
-    The planes may be the decoder's own memory: never write to them. Making a view twice at the same time from two
+    The planes may be the decoder's own memory: never write to them. Whoever keeps a plane keeps that memory, and the
+    decoder takes other memory for what comes. Making a view twice at the same time from two
     threads is harmless, both get the same values.
 
     :ivar y: luma, `(H, W) uint8`, strides may be wider than W.

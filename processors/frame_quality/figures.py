@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
+
 from processors.frame_quality.detail import blockiness, noise, reduced, sharpness, tenengrad
 from processors.frame_quality.histograms import (
     Chroma,
     entropy,
     mean,
-    mean_and_deviation,
     percentile,
+    sampled_luma,
     share_above,
     share_up_to,
 )
@@ -22,13 +24,13 @@ Figures = dict[str, Any]
 
 
 def light_of(picture: Picture, black_pixel: float) -> Figures:
-    """What follows from the histogram of luma."""
-    counts = picture.histogram
+    """Mean and deviation of luma, and what follows from its histogram."""
+    counts = sampled_luma(picture)
     low, high = (0, 255) if picture.full_range else (16, 235)
-    middle, deviation = mean_and_deviation(counts)
+    middle, deviation = cv2.meanStdDev(picture.y)
     return {
-        "luma_mean": middle / 255,
-        "contrast_rms": deviation / 255,
+        "luma_mean": middle.item() / 255,
+        "contrast_rms": deviation.item() / 255,
         "luma_p2": percentile(counts, 0.02) / 255,
         "luma_p98": percentile(counts, 0.98) / 255,
         "underexposed": share_up_to(counts, low),
@@ -39,13 +41,13 @@ def light_of(picture: Picture, black_pixel: float) -> Figures:
     }
 
 
-def colour_of(chroma: Chroma, *, full_range: bool) -> Figures:
-    """What follows from the joint histogram of chroma."""
+def colour_of(picture: Picture, chroma: Chroma) -> Figures:
+    """Means of chroma, and what follows from its joint histogram."""
     return {
-        "u_mean": mean(chroma.u) / 255,
-        "v_mean": mean(chroma.v) / 255,
+        "u_mean": cv2.mean(picture.u)[0] / 255,
+        "v_mean": cv2.mean(picture.v)[0] / 255,
         "saturation": mean(chroma.saturations()),
-        "colourfulness": chroma.colourfulness(full_range=full_range),
+        "colourfulness": chroma.colourfulness(full_range=picture.full_range),
     }
 
 

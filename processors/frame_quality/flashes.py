@@ -64,8 +64,13 @@ class FlashCounter:
         assert self._high is not None
         assert self._risen_s is not None
         assert self._fallen_s is not None
-        risen = (now - self._low >= _CHANGE) & (self._low < _DARKER_BELOW)
-        fallen = (self._high - now >= _CHANGE) & (now < _DARKER_BELOW)
+        rise, fall = now - self._low, self._high - now
+        if max(rise.max(), fall.max()) < _CHANGE:
+            np.minimum(self._low, now, out=self._low)
+            np.maximum(self._high, now, out=self._high)
+            return
+        risen = (rise >= _CHANGE) & (self._low < _DARKER_BELOW)
+        fallen = (fall >= _CHANGE) & (now < _DARKER_BELOW)
         changed = risen | fallen
         np.minimum(self._low, now, out=self._low)
         np.maximum(self._high, now, out=self._high)

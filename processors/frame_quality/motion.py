@@ -20,9 +20,6 @@ _FINE = 8  # what a difference is multiplied by, so that its mean over a square 
 _SQUARES = 45  # rows of squares, at most
 _BUSY = 0.75
 
-_LEVELS = np.arange(256)
-_FULL_RANGE_LEVELS = full_range_luma(np.arange(256, dtype=np.uint8)[np.newaxis])[0].astype(np.int64)
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -89,9 +86,9 @@ class Motion:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A picture's planes, copied: they may be memory that the next picture is decoded into."""
+    """A picture's planes, and what its differences are taken of; whoever keeps planes keeps their memory."""
 
-    planes: tuple[Plane, ...]
+    planes: tuple[Plane, Plane, Plane]
     half: Plane
     luma: Plane
     luma_mean: float
@@ -99,9 +96,8 @@ class _Kept:
     @classmethod
     def of(cls, picture: Picture) -> _Kept:
         """What is kept of a picture."""
-        planes = tuple(plane.copy() for plane in picture.planes)
-        luma, levels = (planes[0], _LEVELS) if picture.full_range else (full_range_luma(planes[0]), _FULL_RANGE_LEVELS)
-        return cls(planes, picture.y_half, luma, float(picture.histogram @ levels) / picture.y.size)
+        luma = picture.y if picture.full_range else full_range_luma(picture.y)
+        return cls(picture.planes, picture.y_half, luma, cv2.mean(luma)[0])
 
     @property
     def samples(self) -> int:

@@ -10,7 +10,7 @@ import vision
 from processors.frame_quality.faults import Faults
 from processors.frame_quality.figures import Figures, colour_of, detail_of, light_of
 from processors.frame_quality.flashes import MOST_CHANGES, FlashCounter
-from processors.frame_quality.histograms import Chroma
+from processors.frame_quality.histograms import Chroma, sampled_chroma
 from processors.frame_quality.motion import Motion, Step
 from processors.frame_quality.stillness import Stillness
 from vision import Frame, IncidentRule, Picture, Processor, Result, metric
@@ -27,7 +27,9 @@ class FrameQuality(Result):
 
     `None` stands for what the first picture of a stream cannot have, for what is relative to the usual while nothing is
     usual yet (half a second), and for what a black, damaged or tiny picture does not show. `freeze` is true from the
-    second picture of a still stretch to its last. A black picture that stays is `black`, never `freeze`.
+    second picture of a still stretch to its last. A black picture that stays is `black`, never `freeze`. Shares,
+    percentiles, entropy, saturation and colourfulness are taken of 180 evenly spread rows, which differ from all of
+    them by little (entropy 0.05 bit, saturation 0.2); `frame_statistics` has them exactly.
     """
 
     luma_mean: float = metric("Mean luma, code values as they are over 255", unit="1", range=(0, 1))
@@ -262,7 +264,7 @@ class FrameQualityProcessor(Processor[FrameQuality]):
     def process(self, frame: Frame) -> FrameQuality:
         """Measure the picture."""
         picture, options = frame.picture, self.options
-        light, chroma = light_of(picture, options.black_pixel), Chroma(picture.chroma_histogram)
+        light, chroma = light_of(picture, options.black_pixel), Chroma(sampled_chroma(picture))
         black = light["black_ratio"] >= options.black_picture
         whole = self._whole(frame, chroma)
         # what is black or damaged says nothing of what is usual, nor of what has become of it
@@ -275,7 +277,7 @@ class FrameQualityProcessor(Processor[FrameQuality]):
         faults = self._faults.add(frame.time_s, light["contrast_rms"], detail, step) if self._is_shown else {}
         return FrameQuality(
             **light,
-            **colour_of(chroma, full_range=picture.full_range),
+            **colour_of(picture, chroma),
             **detail,
             **(_NO_FAULTS | faults),
             **moved,

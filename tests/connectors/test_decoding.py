@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import av
 import numpy as np
 import pytest
 
-from tests.connectors.recording import Video, picture, tone
+from tests.connectors.recording import Video, picture, tone, write
 from vision.connectors.decoding import picture_of, samples_of
 
 FORMATS = ["yuv420p", "yuvj420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv444p10le", "nv12", "gray", "gray10le"]
@@ -45,6 +48,18 @@ def test_planes_are_those_of_the_decoder() -> None:
     found = picture_of(frame)
     frame.planes[0].update(bytes([77]) * frame.planes[0].buffer_size)
     assert found.y[0, 0] == 77
+
+
+def test_a_plane_that_is_kept_stays_as_it_is(tmp_path: Path) -> None:
+    """Whoever keeps a plane keeps its memory: the decoder, which uses memory again, leaves it alone."""
+    path = write(tmp_path / "talk.mp4", Video(), None)
+    kept: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            y = picture_of(frame).y
+            kept.append((y, y.copy()))
+    assert len(kept) == 50
+    assert all((plane == copy).all() for plane, copy in kept)
 
 
 @pytest.mark.parametrize("layout", ["mono", "stereo"])

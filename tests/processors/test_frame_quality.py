@@ -186,20 +186,6 @@ def test_first_picture_has_no_past() -> None:
     assert processor.process(frame) == first
 
 
-def test_keeps_no_memory_of_the_decoder() -> None:
-    """The planes may be overwritten once `process` has returned."""
-    image = noise(1)
-    results = measure(iter_overwriting(image))
-    assert results[1].mafd == pytest.approx(0.5, abs=0.01)
-
-
-def iter_overwriting(image: Image) -> Iterator[Picture]:
-    """The same memory twice, with every sample half the range away the second time."""
-    yield as_picture(image)
-    image += 128
-    yield as_picture(image)
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     size=st.tuples(st.integers(1, 70), st.integers(1, 70)), seed=st.integers(0, 9), high=st.sampled_from([1, 30, 256])
