@@ -11,8 +11,8 @@ false      an incident of that kind where neither it nor anything it follows fro
 start, end of the incident less those of the fault: median, and the share within 100 ms
 
 The faults in sender reports are what other senders do: they must cause no incident. A run in which the machine did not
-keep up is repeated: pictures were dropped by the queue, the simulator fell behind, or a clock that ticks meanwhile was
-late itself. Exits with status 1 where a verdict is negative.
+keep up is repeated, and left out of the table if it never does: pictures were dropped by the queue, the simulator fell
+behind, or a clock that ticks meanwhile was late itself. Exits with status 1 where a verdict is negative.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ import numpy as np
 import yaml
 
 from vision.children import child_environment, python_command
+from vision.simulator.effects import CLIPPING_GAIN
 from vision.simulator.performance import Performance
 from vision.simulator.settings import AMOUNTS, FAULT_KINDS, Fault, FaultKind
+from vision.simulator.voice import SAMPLE_RATE_HZ, Voice
 
 __all__ = ["KINDS", "Incident", "Kind", "Planted", "Row", "Session", "judged", "rows", "sessions", "table"]
 
@@ -232,16 +234,19 @@ def _planted(name: FaultKind, from_s: float, performance: Performance, chance: r
         sign = chance.choice((-1, 1)) if given.low < 0 else 1
         amount = {given.field: sign * round(chance.uniform(*kind.amounts), 1)}
     fault = Fault.model_validate({"kind": name, "start_s": start_s, "duration_s": length_s, **amount})
-    seen_s = start_s + _unseen_s(fault)
-    return Planted(fault, seen_s, fault.end_s)
+    return Planted(fault, *_perceptible(fault, performance))
 
 
-def _unseen_s(fault: Fault) -> float:
-    """How long a fault that grows is below what counts."""
-    if fault.kind != "drift":
-        return 0.0
-    limit_ms = _LIMITS_MS[1] if fault.amount > 0 else _LIMITS_MS[0]
-    return 60 * limit_ms / fault.amount
+def _perceptible(fault: Fault, performance: Performance) -> tuple[float, float]:
+    """From when to when a fault can be seen or heard: one that grows, from its limit on; clipping, where it is loud."""
+    if fault.kind == "drift":
+        limit_ms = _LIMITS_MS[1] if fault.amount > 0 else _LIMITS_MS[0]
+        return fault.start_s + 60 * limit_ms / fault.amount, fault.end_s
+    if fault.kind == "clipping":
+        times_s = np.arange(fault.start_s, fault.end_s, 1 / SAMPLE_RATE_HZ)
+        loud = times_s[np.abs(Voice(performance).at(times_s)) * CLIPPING_GAIN >= 1]
+        return (float(loud[0]), float(loud[-1])) if loud.size else (fault.start_s, fault.end_s)
+    return fault.start_s, fault.end_s
 
 
 def _voiced_from(performance: Performance, from_s: float, length_s: float) -> float:
@@ -379,7 +384,8 @@ class Row:
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[Row]:
-    """A row for each kind that was planted."""
+    """A row for each kind that was planted, from the runs in which the machine kept up."""
+    outcomes = [outcome for outcome in outcomes if outcome.is_sound]
     by_kind: dict[str, Row] = {}
     for outcome in outcomes:
         for fault in outcome.session.planted:
@@ -457,7 +463,7 @@ def judged(outcomes: Sequence[Outcome]) -> Iterator[tuple[bool, str]]:
         short = [f"{row.kind} {measure(row):.1%}" for row in found if measure(row) < TARGET]
         yield not short, f"{name} of at least 95 % for each kind" + (f"; below: {', '.join(short)}" if short else "")
     for group, text in (("reports", "odd sender reports"), ("clean", "a clean run")):
-        theirs = [outcome for outcome in outcomes if outcome.session.group == group]
+        theirs = [outcome for outcome in outcomes if outcome.session.group == group and outcome.is_sound]
         if theirs:
             kinds = [incident.kind for outcome in theirs for incident in unexplained(outcome)]
             length_s = sum(outcome.session.duration_s for outcome in theirs)

@@ -52,6 +52,7 @@ def test_what_is_to_be_heard_is_planted_where_the_avatar_speaks() -> None:
             if one.kind.voiced:
                 ends_s = np.array([one.fault.start_s + 0.05, one.fault.end_s - 0.05])
                 assert performance.speaking(ends_s).all()
+                assert one.fault.start_s <= one.start_s < one.end_s <= one.fault.end_s
 
 
 def test_the_runs_are_good_configurations(tmp_path: Path) -> None:
@@ -117,6 +118,8 @@ def test_a_run_on_a_machine_that_does_not_keep_up_is_told() -> None:
     *_, (holds, text) = judged([_outcome([], [], "clean", pace=0.9)])
     assert not holds
     assert "clean 1" in text
+    busy = _outcome([_planted("black", 10, 11)], [], pace=0.9)
+    assert rows([busy]) == []
 
 
 @pytest.mark.slow
