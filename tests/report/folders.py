@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["METRICS", "Values", "incident", "noise", "write_run"]
+__all__ = ["METRICS", "Values", "about", "incident", "noise", "write_run"]
 
 Values = Callable[[int], float | bool | None]
 FPS = 30

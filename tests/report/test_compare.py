@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.report.folders import Values, incident, noise, write_run
+from tests.report.folders import Values, about, incident, noise, write_run
 from vision.errors import ConfigError
 from vision.report.blocks import SecondsOfRun
 from vision.report.comparison import Comparison, compared
@@ -169,6 +169,18 @@ def test_a_run_is_the_same_as_itself(tmp_path: Path) -> None:
     for name in ("x.html", "y.html"):
         write_comparison(compared([folder, folder]), tmp_path / name)
     assert (tmp_path / "x.html").read_bytes() == (tmp_path / "y.html").read_bytes()
+
+
+def test_what_is_said_once_is_one_observation(tmp_path: Path) -> None:
+    """A figure that stays the same all through each run, such as when its first picture came, makes no verdict."""
+    metrics = {"stream.first_s": about("s", "low")}
+    folders = [
+        write_run(tmp_path / str(began), {"stream.first_s": noise(began, 0, 1)}, seconds=30, metrics=metrics)
+        for began in (1.1, 4.3)
+    ]
+    (comparison,) = compared(folders)
+    assert [(group.processor, group.judged) for group in comparison.groups()] == [("stream", "changed")]
+    assert comparison.sentence() == "Nothing is known to be worse or better; some figures changed."
 
 
 def test_a_metric_that_one_run_lacks_is_no_alarm(tmp_path: Path) -> None:

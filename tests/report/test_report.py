@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import gzip
 import itertools
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -19,13 +21,15 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.peers.tools import await_that
 from tests.report.folders import incident, noise, write_run
 from vision.config import load
 from vision.errors import ConfigError
 from vision.report import plotly
+from vision.report.comparison import compared
 from vision.report.contents import contents_of
 from vision.report.findings import headline
-from vision.report.making import write_report
+from vision.report.making import write_comparison, write_report
 from vision.runner import Outcome, Run
 
 _MOST_BYTES = 8_000_000
@@ -95,6 +99,23 @@ def test_a_run_writes_its_own_report_and_it_can_be_made_again(folder: Path, tmp_
     again = write_report(folder, tmp_path / "again.html")
     assert again.read_bytes() == (folder / "report.html").read_bytes()
     assert not list(folder.glob(".*"))
+
+
+def test_an_interrupted_and_a_lost_run_write_theirs_too(tmp_path: Path) -> None:
+    """After Ctrl-C, and where the source fails."""
+    (tmp_path / "run.yaml").write_text(_YAML.replace("CountSource', pictures: 120", "EndlessSource'"))
+    run = Run(load(tmp_path / "run.yaml"), tmp_path / "stopped")
+
+    async def interrupted() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(run.execute())
+            await asyncio.to_thread(await_that, lambda: run.latest, "there is a record")
+            run.stop()
+
+    asyncio.run(interrupted())
+    assert "Interrupted" in _Page((tmp_path / "stopped" / "report.html").read_text()).text
+    _ran(tmp_path, _YAML.replace("CountSource', pictures: 120", "DyingSource'"))
+    assert "Source lost" in _Page((tmp_path / "out" / "report.html").read_text()).text
 
 
 def test_it_tells_what_the_run_was(folder: Path) -> None:
@@ -227,6 +248,34 @@ def test_any_file_may_be_missing_or_spoilt(folder: Path, tmp_path: Path, name: s
     else:
         (tmp_path / name).write_bytes(content)
     assert _report(tmp_path).text
+
+
+_JUNK: tuple[Any, ...] = (None, True, -1, 1e300, 10**400, "", "<i>", [], [[]], {}, {"": None}, [1, {}], float("nan"))
+
+
+def _spoilt(data: Any, chance: random.Random) -> Any:
+    """The same with something in it that is something else."""
+    if chance.random() < 0.03:
+        return chance.choice(_JUNK)
+    if isinstance(data, dict):
+        return {key: _spoilt(value, chance) for key, value in data.items()}
+    return [_spoilt(value, chance) for value in data] if isinstance(data, list) else data
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_no_content_of_the_files_is_an_error(folder: Path, tmp_path: Path, seed: int) -> None:
+    """Whatever is what it should not be: there is a report, and a comparison or a line that says why not."""
+    chance = random.Random(seed)
+    verdict = {"name": "a", "that": "a < 1", "level": "error", "verdict": "failed", "value": 1.0, "coverage": 1.0}
+    for name in ("run.json", "summary.json"):
+        document = json.loads((folder / name).read_text()) | {"verdicts": [verdict]}
+        (tmp_path / name).write_text(json.dumps(_spoilt(document, chance)))
+    for name in ("frames.jsonl", "incidents.jsonl"):
+        lines = [json.loads(line) for line in (folder / name).read_text().splitlines()[:40]]
+        (tmp_path / name).write_text("".join(json.dumps(_spoilt(line, chance)) + "\n" for line in lines))
+    assert write_report(tmp_path).stat().st_size > 0
+    with contextlib.suppress(ConfigError):
+        write_comparison(compared([tmp_path, folder]), tmp_path / "compared.html")
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

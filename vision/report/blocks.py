@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision.report.contents import FPS, Metric, described_metrics, hearing_metrics, processor_rates
-from vision.report.reading import Folder, Row, open_folder
+from vision.report.reading import Folder, Row, every_second, mapping, open_folder
 
 __all__ = ["SecondsOfRun", "seconds_of"]
 
@@ -68,7 +68,7 @@ def seconds_of(path: Path) -> SecondsOfRun:
                 totals[name][second] += value
                 counts[name][second] += 1
     metrics = described_metrics(folder.run, folder.summary or {}, totals)
-    span = range(min(frames), max(frames) + 1) if frames else range(0)
+    span = every_second(frames)
     whole = span[1:-1] if len(span) > 2 else span  # the first and the last one are cut
     totals[FPS] = {second: float(pictures[second]) for second in whole}
     counts[FPS] = Counter(dict.fromkeys(whole, 1))
@@ -82,7 +82,7 @@ def seconds_of(path: Path) -> SecondsOfRun:
         total=_table(totals, names, span),
         count=_table(counts, names, span),
         due=_table(due, names, span) / np.array([every.get(name.partition(".")[0], 1) for name in names]),
-        incidents=Counter(str(incident.get("kind", "incident")) for incident in folder.incidents),
+        incidents=Counter(incident.kind for incident in folder.incidents),
     )
 
 
@@ -91,14 +91,13 @@ def _counts(row: Row, name: str, hearing: set[str]) -> bool:
 
 
 def _listens(run: Mapping[str, Any], name: str) -> bool:
-    known = run.get("metrics")
-    about = known.get(name) if isinstance(known, dict) else None
-    return isinstance(about, dict) and about.get("reads") != "picture"
+    about = mapping(mapping(run.get("metrics")).get(name))
+    return bool(about.get("reads", "picture") != "picture")
 
 
-def _table(columns: Mapping[str, Mapping[int, float]], names: tuple[str, ...], span: range) -> Floats:
-    table = np.zeros((len(span), len(names)))
+def _table(columns: Mapping[str, Mapping[int, float]], names: tuple[str, ...], span: Sequence[int]) -> Floats:
+    table, rows = np.zeros((len(span), len(names))), {second: row for row, second in enumerate(span)}
     for column, name in enumerate(names):
         for second, value in columns[name].items():
-            table[second - span.start, column] = value
+            table[rows[second], column] = value
     return table

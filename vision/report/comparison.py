@@ -76,7 +76,7 @@ class Comparison:
         if told:
             return f"{told[0].upper()}{told[1:]}."
         if self.judged == "changed":
-            return "Nothing got worse or better; what changed has no better end."
+            return "Nothing is known to be worse or better; some figures changed."
         if self.judged == "unsure":
             return "These runs are too short to be told apart."
         return f"No difference that matters in {count_of(len(self.differences) // 2, 'metric')}."

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vision.report.reading import Folder, Row, open_folder
+from vision.report.reading import Folder, Incident, Row, every_second, figure, mapping, open_folder
 from vision.report.series import Series
 from vision.statistics import Column
 
@@ -85,7 +85,6 @@ class _Walked:
     errors: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     clocks: dict[str, Column] = field(default_factory=lambda: defaultdict(Column))
     clock_frames: Counter[str] = field(default_factory=Counter)
-    sizes: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -108,15 +107,14 @@ class Contents:
     errors: Mapping[str, Mapping[str, int]]
 
     @property
-    def incidents(self) -> tuple[Mapping[str, Any], ...]:
+    def incidents(self) -> tuple[Incident, ...]:
         """In the order of their beginnings."""
         return self.folder.incidents
 
     @property
     def duration_s(self) -> float | None:
         """From the first frame to the last."""
-        value = self.totals.get("duration_s")
-        return float(value) if isinstance(value, int | float) else None
+        return figure(self.totals.get("duration_s"))
 
     def never_measured(self) -> Iterator[Metric]:
         """Metrics without a single value."""
@@ -178,7 +176,7 @@ def _walk(folder: Folder, hearing: set[str]) -> _Walked:
             if needs_totals:
                 walked.columns[name].add(value)
         _count(walked, row)
-    for second in range(math.floor(min(walked.first_s, 0)), math.floor(walked.last_s)) if seconds else ():
+    for second in every_second(seconds)[:-1]:  # the last one is cut
         walked.series[FPS].add(second + 0.5, seconds[second])
     return walked
 
@@ -201,7 +199,7 @@ def _totals(walked: _Walked, folder: Folder) -> dict[str, Any]:
     """As summary.json would have them, as far as the records say."""
     known = _table(folder.run.get("metrics"))
     every = processor_rates(folder.run)
-    kinds: Counter[str] = Counter(str(incident.get("kind")) for incident in folder.incidents)
+    kinds: Counter[str] = Counter(incident.kind for incident in folder.incidents)
     metrics = {}
     for name in dict.fromkeys([*known, *walked.columns]):
         about = known.get(name, {})
@@ -225,10 +223,9 @@ def _totals(walked: _Walked, folder: Folder) -> dict[str, Any]:
 
 
 def processor_rates(run: Mapping[str, Any]) -> dict[str, int]:
-    config = run.get("config")
-    processors = config.get("processors") if isinstance(config, dict) else None
-    found = processors if isinstance(processors, list) else []
-    return {str(one.get("name")): max(int(one.get("every") or 1), 1) for one in found if isinstance(one, dict)}
+    processors = mapping(run.get("config")).get("processors")
+    found = [mapping(one) for one in processors] if isinstance(processors, list) else []
+    return {str(one.get("name")): int(min(max(figure(one.get("every")) or 1, 1), 1e6)) for one in found}
 
 
 def _clock(walked: _Walked, kind: str) -> dict[str, Any]:
@@ -266,14 +263,14 @@ def _metric(name: str, known: Mapping[str, Any], one: Mapping[str, Any]) -> Metr
         unit=unit,
         good=str(known.get("good", "neither")),
         is_flag=unit == "bool",
-        coverage=float(one.get("coverage") or 0.0),
-        totals={key: value for key, value in one.items() if isinstance(value, int | float)},
+        coverage=figure(one.get("coverage")) or 0.0,
+        totals={key: value for key, found in one.items() if (value := figure(found)) is not None},
         range=_range(known.get("range")),
     )
 
 
 def _range(found: Any) -> tuple[float | None, float | None]:
-    ends = [_figure(end) for end in found] if isinstance(found, list) and len(found) == 2 else [None, None]
+    ends = [figure(end) for end in found] if isinstance(found, list) and len(found) == 2 else [None, None]
     return ends[0], ends[1]
 
 
@@ -287,17 +284,17 @@ def _verdicts(totals: Mapping[str, Any]) -> Iterator[Verdict]:
                 that=that,
                 level=str(one.get("level", "error")),
                 outcome=str(one.get("verdict", "")),
-                value=_figure(one.get("value")),
+                value=_judged(one.get("value")),
                 unit=_text(one.get("unit")),
                 limit=_text(one.get("limit")),
-                coverage=_figure(one.get("coverage")),
+                coverage=figure(one.get("coverage")),
                 reason=_text(one.get("reason")),
                 window=_text(one.get("window")),
             )
 
 
-def _figure(value: Any) -> float | bool | None:
-    return value if isinstance(value, int | float) else None
+def _judged(value: Any) -> float | bool | None:
+    return value if isinstance(value, bool) else figure(value)
 
 
 def _text(value: Any) -> str | None:
@@ -306,22 +303,18 @@ def _text(value: Any) -> str | None:
 
 def _faults(folder: Folder) -> Iterator[tuple[str, float, float]]:
     """The faults that a simulator was told to plant: kind, from, to."""
-    config = folder.run.get("config")
-    source = config.get("source") if isinstance(config, dict) else None
-    faults = source.get("faults") if isinstance(source, dict) else None
-    for fault in faults if isinstance(faults, list) else []:
-        start_s, duration_s = (
-            _figure(fault.get(key)) if isinstance(fault, dict) else None for key in ("start_s", "duration_s")
-        )
+    faults = mapping(mapping(folder.run.get("config")).get("source")).get("faults")
+    for fault in map(mapping, faults if isinstance(faults, list) else []):
+        start_s, duration_s = figure(fault.get("start_s")), figure(fault.get("duration_s"))
         if start_s is not None and duration_s is not None:
-            yield str(fault.get("kind", "fault")), float(start_s), float(start_s) + float(duration_s)
+            yield str(fault.get("kind", "fault")), start_s, start_s + duration_s
 
 
 def _true_mouth(folder: Folder) -> Series | None:
     """The mouth as the simulator drew it."""
     drawn = Series()
     for time_s, line in folder.truth():
-        opening = _figure(line.get("mouth_opening"))
+        opening = figure(line.get("mouth_opening"))
         if opening is not None:
-            drawn.add(time_s, float(opening))
+            drawn.add(time_s, opening)
     return drawn if drawn.points(1).time_s.size else None

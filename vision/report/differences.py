@@ -133,6 +133,7 @@ class _Sample:
         return np.asarray((self.count > 0).sum(0))
 
 
+@np.errstate(over="ignore", invalid="ignore", divide="ignore")  # of values without measure nothing is told
 def differences(before: SecondsOfRun, after: SecondsOfRun) -> list[Difference]:
     """Every metric that either run has, and its coverage; in the order of the runs' files."""
     names = [FPS, *[name for name in before.metrics if name != FPS]]
@@ -164,11 +165,13 @@ def differences(before: SecondsOfRun, after: SecondsOfRun) -> list[Difference]:
         ]
     )
     half = _student(_critical(batches, known), _freedom(batches, variances)) * error
+    seconds = [_per_second(sample) for sample in samples]
     found = []
     for i, (metric, is_coverage) in enumerate(kinds):
         means = [float(sample.mean()[i]) if sample.count[:, i].any() else None for sample in samples]
         one = _difference(metric, is_coverage, means, float(half[i]) if known[i] else None, float(least[i]))
-        found.append(one if one.judged not in ("unsure", "same") else _with_stretch(one, samples, i))
+        usual, seen = (table[:, i] for table in seconds)
+        found.append(_said_once(_with_stretch(one, usual, seen), usual, seen))
     return found
 
 
@@ -269,7 +272,7 @@ def _difference(
     metric: Metric, is_coverage: bool, means: Sequence[float | None], half: float | None, least: float
 ) -> Difference:
     before, after = means
-    if before is None or after is None or half is None:
+    if before is None or after is None or half is None or not math.isfinite(half):
         return Difference(metric, is_coverage, before, after, None, None, least, "unsure")
     by = after - before
     low, high = by - half, by + half
@@ -283,14 +286,22 @@ def _difference(
     return Difference(metric, is_coverage, before, after, low, high, least, judged)
 
 
-def _with_stretch(one: Difference, samples: Sequence[_Sample], column: int) -> Difference:
+def _said_once(one: Difference, usual: Floats, seen: Floats) -> Difference:
+    """What is one and the same figure all through each run, such as when it began, is one observation: no verdict."""
+    if one.judged not in ("worse", "better") or one.metric.is_flag or one.is_coverage:
+        return one
+    constant = all(np.nanmax(each) - np.nanmin(each) <= 1e-9 * np.nanmax(np.abs(each)) for each in (usual, seen))
+    return replace(one, judged="changed") if constant else one
+
+
+def _with_stretch(one: Difference, usual: Floats, seen: Floats) -> Difference:
     """Judged by the longest stretch of seconds that are out of all that the baseline did, where there is one.
 
     Out of it is what exceeds the baseline's ends by as much as lies between them, and by twice what matters.
     A stretch also begins and ends at once: what wanders slowly has no ends to exceed in a short run.
     """
-    usual, seen = (_per_second(sample)[:, column] for sample in samples)
-    if one.before is None or usual.size < _FEWEST or not seen.size or one.is_coverage:
+    is_open = one.judged in ("unsure", "same") and not one.is_coverage
+    if not is_open or one.before is None or one.after is None or usual.size < _FEWEST:
         return one
     low, high = np.nanmin(usual), np.nanmax(usual)
     margin = max(high - low, 2 * one.least)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from zipfile import BadZipFile
 import cv2
 import numpy as np
 
-from vision.report.reading import Folder
+from vision.report.reading import Folder, Incident, figure, mapping
 
 __all__ = ["Exhibit", "exhibits"]
 
@@ -50,7 +49,7 @@ def exhibits(folder: Folder, page: Path) -> list[Exhibit]:
     """One for each incident, in their order; errors come first where the budget does not do for all."""
     shown = [Exhibit() for _ in folder.incidents]
     left = _BUDGET
-    order = sorted(range(len(shown)), key=lambda i: folder.incidents[i].get("severity") != "error")
+    order = sorted(range(len(shown)), key=lambda i: not folder.incidents[i].is_error)
     with contextlib.closing(_Landmarks(folder.path)) as points:
         for index in order:
             shown[index], left = _with_still(folder, page, folder.incidents[index], points, left)
@@ -59,11 +58,8 @@ def exhibits(folder: Folder, page: Path) -> list[Exhibit]:
     return shown
 
 
-def _with_still(
-    folder: Folder, page: Path, incident: Mapping[str, Any], points: _Landmarks, left: int
-) -> tuple[Exhibit, int]:
-    evidence = _evidence(incident)
-    path = folder.file(evidence.get("still"))
+def _with_still(folder: Folder, page: Path, incident: Incident, points: _Landmarks, left: int) -> tuple[Exhibit, int]:
+    path = folder.file(incident.evidence.get("still"))
     if path is None:
         return Exhibit(), left
     image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
@@ -73,16 +69,13 @@ def _with_still(
     data = _reduced(image)
     if len(data) > left:
         return Exhibit(still_link=_link(path, page)), left
-    worst = evidence.get("worst")
-    at_s = worst.get("time_s") if isinstance(worst, dict) else None
-    found = points.near(float(at_s if isinstance(at_s, int | float) else incident["start_s"]))
+    worst_s = figure(mapping(incident.evidence.get("worst")).get("time_s"))
+    found = points.near(incident.start_s if worst_s is None else worst_s)
     return Exhibit(_uri("image/jpeg", data), _link(path, page), (width, height), found), left - len(data)
 
 
-def _with_clip(
-    folder: Folder, page: Path, incident: Mapping[str, Any], shown: Exhibit, left: int
-) -> tuple[Exhibit, int]:
-    path = folder.file(_evidence(incident).get("clip"))
+def _with_clip(folder: Folder, page: Path, incident: Incident, shown: Exhibit, left: int) -> tuple[Exhibit, int]:
+    path = folder.file(incident.evidence.get("clip"))
     if path is None:
         return shown, left
     fits = path.stat().st_size <= left
@@ -90,11 +83,6 @@ def _with_clip(
     clip = _uri("video/mp4", data) if fits else None
     whole = Exhibit(shown.still, shown.still_link, shown.size, shown.points, clip, _link(path, page))
     return whole, left - len(data)
-
-
-def _evidence(incident: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = incident.get("evidence")
-    return found if isinstance(found, dict) else {}
 
 
 def _reduced(image: Any) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from vision.report.contents import Contents, Verdict
+from vision.report.reading import Incident, figure, mapping
 from vision.report.words import CAUSES, count_of, number, seconds, share, span, title, with_unit
 
 __all__ = ["Finding", "Headline", "findings", "headline"]
@@ -79,8 +80,7 @@ def _blind(contents: Contents) -> str:
 
 def _trouble(contents: Contents) -> Headline | None:
     """How the run ended, where it did not end well."""
-    end = contents.totals.get("end")
-    found: Mapping[str, Any] = end if isinstance(end, dict) else {}
+    found = mapping(contents.totals.get("end"))
     error = f" {found['error']}" if found.get("error") else ""
     match found.get("exit_status"):
         case int(status) if status == _LOST:
@@ -95,10 +95,10 @@ def _trouble(contents: Contents) -> Headline | None:
 
 
 def _found(contents: Contents) -> str:
-    kinds = Counter(str(incident.get("kind", "incident")) for incident in contents.incidents)
+    kinds = Counter(incident.kind for incident in contents.incidents)
     if not kinds:
         return "No incidents."
-    named = ", ".join(f"{count}\u00a0× {title(kind).lower()}" for kind, count in kinds.most_common())
+    named = ", ".join(f"{count} × {title(kind).lower()}".replace(" ", "\u00a0") for kind, count in kinds.most_common())
     return f"{title(count_of(len(contents.incidents), 'incident'))}: {named}."
 
 
@@ -107,10 +107,10 @@ def findings(contents: Contents) -> Iterator[Finding]:
     for verdict in contents.verdicts:
         if verdict.is_bad:
             yield _of_verdict(verdict)
-    by_kind: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    by_kind: dict[tuple[str, str], list[Incident]] = defaultdict(list)
     for incident in contents.incidents:
-        by_kind[str(incident.get("kind", "incident")), str(incident.get("cause", "unknown"))].append(incident)
-    order = sorted(by_kind, key=lambda key: not any(one.get("severity") == "error" for one in by_kind[key]))
+        by_kind[incident.kind, incident.cause].append(incident)
+    order = sorted(by_kind, key=lambda key: not any(one.is_error for one in by_kind[key]))
     for kind, cause in order:
         yield _of_incidents(contents, kind, cause, by_kind[kind, cause])
     yield from _of_processors(contents)
@@ -137,45 +137,35 @@ def _because(verdict: Verdict) -> str:
     return f": measured in {share(verdict.coverage)} of the pictures" if verdict.coverage is not None else ""
 
 
-def _of_incidents(contents: Contents, kind: str, cause: str, found: Sequence[Mapping[str, Any]]) -> Finding:
-    severe = any(one.get("severity") == "error" for one in found)
-    times = [(float(one["start_s"]), _end(one)) for one in found]
-    lasting_s = sum(end_s - start_s for start_s, end_s in times)
-    spans = ", ".join(span(*each) for each in times[:_MOST_SPANS])
-    more = f" and {len(times) - _MOST_SPANS} more" if len(times) > _MOST_SPANS else ""
+def _of_incidents(contents: Contents, kind: str, cause: str, found: Sequence[Incident]) -> Finding:
+    spans = ", ".join(span(one.start_s, one.end_s) for one in found[:_MOST_SPANS])
+    more = f" and {len(found) - _MOST_SPANS} more" if len(found) > _MOST_SPANS else ""
     count = f"{len(found)} × " if len(found) > 1 else ""
+    lasting_s = sum(one.lasting_s for one in found)
     in_all = f" ({seconds(lasting_s)} in all)" if lasting_s else ""
     whose = f"Cause: {cause}, {CAUSES[cause]}." if cause in CAUSES else f"Cause: {cause}."
     what = _meaning(contents, found[0])
     details = (f"{title(spans)}{more}{in_all}.", whose, *((what,) if what else ()))
-    return Finding("bad" if severe else "warning", f"{count}{title(kind)}", details, "incidents")
+    mood: Mood = "bad" if any(one.is_error for one in found) else "warning"
+    return Finding(mood, f"{count}{title(kind)}", details, "incidents")
 
 
-def _end(incident: Mapping[str, Any]) -> float:
-    end_s, start_s = incident.get("end_s"), float(incident["start_s"])
-    return max(float(end_s), start_s) if isinstance(end_s, int | float) else start_s
-
-
-def _meaning(contents: Contents, incident: Mapping[str, Any]) -> str:
+def _meaning(contents: Contents, incident: Incident) -> str:
     """The metric it was seen in, and the value that it should not have had."""
-    evidence = incident.get("evidence")
-    found: Mapping[str, Any] = evidence if isinstance(evidence, dict) else {}
-    metric = contents.metrics.get(str(found.get("metric")))
+    metric = contents.metrics.get(str(incident.evidence.get("metric")))
     if metric is None:
         return ""
-    value = found.get("value")
+    value = incident.evidence.get("value")
     was = f" = {number(value)}" if isinstance(value, bool) else ""
     return f"Seen in {metric.name}{was}" + (f" ({metric.description})." if metric.description else ".")
 
 
 def _of_processors(contents: Contents) -> Iterator[Finding]:
-    found = contents.totals.get("processors")
-    for name, tally in found.items() if isinstance(found, dict) else ():
-        if not isinstance(tally, dict):
-            continue
+    for name, said in mapping(contents.totals.get("processors")).items():
+        tally = mapping(said)
         if tally.get("quarantined"):
             details = (f"No longer called: {tally['quarantined']}.", "Its metrics are not measured from then on.")
             yield Finding("bad", f"{name} was given up", details, "processors")
-        elif tally.get("errors"):
-            count = count_of(int(tally["errors"]), "picture")
+        elif errors := figure(tally.get("errors")):
+            count = count_of(int(errors), "picture")
             yield Finding("warning", f"{name} failed on {count}", (f"Last: {tally.get('last_error')}.",), "processors")

@@ -13,6 +13,7 @@ from vision.report.document import document
 from vision.report.evidence import Exhibit, exhibits
 from vision.report.findings import Finding, Headline, findings, headline
 from vision.report.markup import Child, Heading, Html, element, joined, json_script, table
+from vision.report.reading import Incident, figure, mapping
 from vision.report.timeline import bins_of, timeline
 from vision.report.words import CAUSES, count_of, number, seconds, share, span, title, with_unit
 
@@ -44,10 +45,9 @@ def report_page(contents: Contents, page: Path) -> str:
     :raises OutputError: when plotly is not installed.
     """
     lead = headline(contents)
-    found = list(findings(contents))
     sections = [
         _head(contents, lead),
-        _what_went_wrong(found, lead),
+        _what_went_wrong(list(findings(contents))),
         _expectations(contents.verdicts),
         _timeline(contents),
         _incidents(contents, exhibits(contents.folder, page)),
@@ -78,15 +78,15 @@ def _badge(mood: str, word: str) -> Html:
 
 def _head(contents: Contents, lead: Headline) -> Html:
     run, totals = contents.folder.run, contents.totals
-    config = _mapping(run.get("config"))
-    source = str(_mapping(config.get("source")).get("use", "")) or None
+    config = mapping(run.get("config"))
+    source = str(mapping(config.get("source")).get("use", "")) or None
     started = str(run.get("started", "")).replace("T", " ").split(".")[0]
     said = [text for text in (source and f"source {source}", started and f"{started} UTC") if text]
     figures = [
         ("Length", seconds(contents.duration_s)),
-        ("Pictures", number(totals.get("pictures"), 9)),
-        ("Missing", number(totals.get("pictures_missing"), 9)),
-        ("Damaged", number(totals.get("pictures_corrupt"), 9)),
+        ("Pictures", number(figure(totals.get("pictures")), 9)),
+        ("Missing", number(figure(totals.get("pictures_missing")), 9)),
+        ("Damaged", number(figure(totals.get("pictures_corrupt")), 9)),
         ("Incidents", number(len(contents.incidents), 9)),
     ]
     return element(
@@ -111,7 +111,7 @@ def _with_code(text: str) -> Html:
     return joined(*(element("code", part) if index % 2 else part for index, part in enumerate(parts)))
 
 
-def _what_went_wrong(found: list[Finding], lead: Headline) -> Html:
+def _what_went_wrong(found: list[Finding]) -> Html:
     if not found:
         return _section("wrong", "What went wrong", element("p", "Nothing that was looked for."))
     items = [
@@ -217,49 +217,35 @@ def _incidents(contents: Contents, shown: list[Exhibit]) -> Html | None:
     )
 
 
-def _incident(contents: Contents, incident: Mapping[str, Any]) -> Html:
-    start_s, end_s = float(incident["start_s"]), incident.get("end_s")
-    ended = float(end_s) if isinstance(end_s, int | float) else None
-    cause, evidence = str(incident.get("cause", "unknown")), _mapping(incident.get("evidence"))
-    mood = "bad" if incident.get("severity") == "error" else "warning"
+def _incident(contents: Contents, incident: Incident) -> Html:
+    mood = "bad" if incident.is_error else "warning"
+    ended, lasting = seconds(incident.end_s), seconds(incident.lasting_s or None)
     return element(
         "tr",
-        element("td", seconds(start_s), class_=_NUMBER),
-        element("td", seconds(ended), class_=_NUMBER),
-        element("td", seconds(ended - start_s) if ended is not None and ended > start_s else "–", class_=_NUMBER),
-        element(
-            "td",
-            _badge(mood, title(incident.get("kind", "incident"))),
-            element("small", str(incident.get("severity", ""))),
-        ),
-        element("td", cause, element("small", CAUSES.get(cause, ""))),
-        element("td", _seen_in(contents, evidence)),
+        [element("td", text, class_=_NUMBER) for text in (seconds(incident.start_s), ended, lasting)],
+        element("td", _badge(mood, title(incident.kind)), element("small", incident.severity)),
+        element("td", incident.cause, element("small", CAUSES.get(incident.cause, ""))),
+        element("td", _seen_in(contents, incident.evidence)),
     )
 
 
 def _seen_in(contents: Contents, evidence: Mapping[str, Any]) -> Html:
-    name = str(evidence.get("metric", ""))
-    worst = _mapping(evidence.get("worst"))
     told = [
         f"{title(key).lower()} {number(value)}"
-        for key, value in evidence.items()
-        if key not in ("metric", "value") and isinstance(value, int | float) and not isinstance(value, bool)
+        for key, found in evidence.items()
+        if key not in ("metric", "value") and (value := figure(found)) is not None
     ]
+    worst = mapping(evidence.get("worst"))
     if worst.get("metric"):
         metric = contents.metrics.get(str(worst["metric"]))
-        value = worst.get("value")
-        figure = with_unit(value, metric.unit if metric else "1") if isinstance(value, int | float) else "–"
-        told.insert(0, f"{worst['metric']} at worst {figure}")
-    return joined(element("code", name), [element("small", text) for text in told])
+        at_worst = with_unit(figure(worst.get("value")), metric.unit if metric else "1")
+        told.insert(0, f"{worst['metric']} at worst {at_worst}")
+    return joined(element("code", str(evidence.get("metric", ""))), [element("small", text) for text in told])
 
 
-def _card(incident: Mapping[str, Any], exhibit: Exhibit) -> Html:
-    name = title(incident.get("kind", "incident"))
-    end_s = incident.get("end_s")
-    when = span(float(incident["start_s"]), float(end_s) if isinstance(end_s, int | float) else None)
-    caption = element(
-        "figcaption", element("strong", name), f" {when}, {incident.get('cause', 'unknown')}", _links(exhibit)
-    )
+def _card(incident: Incident, exhibit: Exhibit) -> Html:
+    name, when = title(incident.kind), span(incident.start_s, incident.end_s)
+    caption = element("figcaption", element("strong", name), f" {when}, {incident.cause}", _links(exhibit))
     return element("figure", _still(exhibit, f"{name}, {when}"), _clip(exhibit, name), caption)
 
 
@@ -360,7 +346,7 @@ def _not_measured(contents: Contents) -> Html | None:
 
 
 def _why(contents: Contents, metric: Metric) -> str:
-    tally = _mapping(_mapping(contents.totals.get("processors")).get(metric.processor))
+    tally = mapping(mapping(contents.totals.get("processors")).get(metric.processor))
     if tally.get("quarantined"):
         return f"{metric.processor} was given up: {tally['quarantined']}"
     if contents.errors.get(metric.processor):
@@ -374,7 +360,7 @@ def _why(contents: Contents, metric: Metric) -> str:
 
 
 def _processors(contents: Contents) -> Html | None:
-    found = _mapping(contents.totals.get("processors"))
+    found = mapping(contents.totals.get("processors"))
     if not found:
         return None
     headings: tuple[Heading, ...] = (
@@ -382,14 +368,14 @@ def _processors(contents: Contents) -> Html | None:
         *[(text, _NUMBER) for text in ("Called", "Skipped", "Errors", "ms, median", "ms, 95 %")],
         "Trouble",
     )
-    rows = [_processor(name, _mapping(tally)) for name, tally in found.items()]
+    rows = [_processor(name, mapping(tally)) for name, tally in found.items()]
     return _section("processors", "Processors and what they cost", table("Processors", headings, rows))
 
 
 def _processor(name: str, tally: Mapping[str, Any]) -> Html:
-    spent = _mapping(tally.get("ms"))
-    figures = [number(tally.get(key), 9) for key in ("frames", "skipped", "errors")]
-    figures += [number(spent.get(key), 3) for key in ("p50", "p95")]
+    spent = mapping(tally.get("ms"))
+    figures = [number(figure(tally.get(key)), 9) for key in ("frames", "skipped", "errors")]
+    figures += [number(figure(spent.get(key)), 3) for key in ("p50", "p95")]
     trouble = tally.get("quarantined") or tally.get("last_error") or ""
     return element(
         "tr",
@@ -400,15 +386,15 @@ def _processor(name: str, tally: Mapping[str, Any]) -> Html:
 
 
 def _stream(contents: Contents) -> Html | None:
-    parts = [_clock(contents), _counts("Queue", _mapping(contents.totals.get("queue")))]
-    transport = _mapping(contents.totals.get("transport"))
-    parts += [_counts(f"Network: {kind}", _mapping(found)) for kind, found in transport.items()]
+    parts = [_clock(contents), _counts("Queue", mapping(contents.totals.get("queue")))]
+    transport = mapping(contents.totals.get("transport"))
+    parts += [_counts(f"Network: {kind}", mapping(found)) for kind, found in transport.items()]
     known = [part for part in parts if part is not None]
     return _section("stream", "Clock, queue and network", element("div", known, class_="columns")) if known else None
 
 
 def _clock(contents: Contents) -> Html | None:
-    kinds = _mapping(_mapping(contents.totals.get("clock")).get("kinds"))
+    kinds = mapping(mapping(contents.totals.get("clock")).get("kinds"))
     if not kinds:
         return None
     headings: tuple[Heading, ...] = (
@@ -417,10 +403,10 @@ def _clock(contents: Contents) -> Html | None:
     )
     rows = []
     for kind, found in kinds.items():
-        errors = _mapping(_mapping(found).get("error_ms"))
+        errors = mapping(mapping(found).get("error_ms"))
         cells = [
-            number(_mapping(found).get("frames"), 9),
-            *(with_unit(errors.get(key), "ms", 3) for key in ("p50", "p95", "max")),
+            number(figure(mapping(found).get("frames")), 9),
+            *(with_unit(figure(errors.get(key)), "ms", 3) for key in ("p50", "p95", "max")),
         ]
         rows.append(
             element(
@@ -435,7 +421,7 @@ def _counts(heading: str, found: Mapping[str, Any], named: Callable[[str], str] 
         element(
             "tr",
             element("th", named(name), scope="row"),
-            element("td", number(value, 6) if isinstance(value, int | float) else str(value), class_=_NUMBER),
+            element("td", _told(value), class_=_NUMBER),
         )
         for name, value in found.items()
         if not isinstance(value, dict | list)
@@ -443,12 +429,20 @@ def _counts(heading: str, found: Mapping[str, Any], named: Callable[[str], str] 
     return element("div", element("h3", heading), table(heading, ("", ("", _NUMBER)), rows, "plain")) if rows else None
 
 
+def _told(value: Any) -> str:
+    """A fact; an integer that is beyond all measure is not written out."""
+    count = None if isinstance(value, bool) else figure(value)
+    if count is not None:
+        return number(count, 6)
+    return "more" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
 def _setup(contents: Contents) -> Html | None:
     run = contents.folder.run
     if not run:
         return None
     facts = [("Versions", run.get("versions")), ("Machine", run.get("machine"))]
-    tables = [part for heading, found in facts if (part := _counts(heading, _mapping(found), str)) is not None]
+    tables = [part for heading, found in facts if (part := _counts(heading, mapping(found), str)) is not None]
     texts = [("Configuration as run", run.get("config")), ("Source", run.get("source"))]
     documents = [_document(heading, found) for heading, found in texts if found]
     return _section("setup", "Configuration, versions, machine", element("div", tables, class_="columns"), documents)
@@ -458,7 +452,3 @@ def _document(heading: str, found: Any) -> Html:
     text = json.dumps(found, indent=2, ensure_ascii=False)
     body = element("pre", text, tabindex=0, role="region", aria_label=heading)
     return element("details", element("summary", element("h3", heading)), body)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

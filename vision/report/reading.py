@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,11 @@ from typing import Any
 from vision.errors import ConfigError, one_line
 from vision.record import RESERVED
 
-__all__ = ["Folder", "Row", "open_folder"]
+__all__ = ["Folder", "Incident", "Row", "every_second", "figure", "mapping", "moment", "open_folder"]
 
+_FARTHEST = 1e100  # as results have it
+_LONGEST_S = 1e8  # three years
+_GAP_S = 3_600
 _FILES = ("run.json", "frames.jsonl", "incidents.jsonl", "summary.json")
 
 
@@ -36,6 +38,31 @@ class Row:
     errors: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """A line of incidents.jsonl; what it does not say is empty, or `unknown`.
+
+    :ivar end_s: never before `start_s`.
+    """
+
+    kind: str
+    cause: str
+    start_s: float
+    end_s: float
+    severity: str
+    evidence: Mapping[str, Any]
+
+    @property
+    def is_error(self) -> bool:
+        """More than a warning."""
+        return self.severity == "error"
+
+    @property
+    def lasting_s(self) -> float:
+        """From its beginning to its end."""
+        return self.end_s - self.start_s
+
+
 @dataclass(slots=True)
 class Folder:
     """The files of one run.
@@ -49,7 +76,7 @@ class Folder:
     path: Path
     run: Mapping[str, Any]
     summary: Mapping[str, Any] | None
-    incidents: tuple[Mapping[str, Any], ...]
+    incidents: tuple[Incident, ...]
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -67,7 +94,7 @@ class Folder:
         """What a simulator drew, by time; nothing where there was none."""
         if (self.path / "truth.jsonl").is_file():
             for line in self._lines("truth.jsonl", ""):
-                if (time_s := _number(line.get("time_s"))) is not None:
+                if (time_s := moment(line.get("time_s"))) is not None:
                     yield time_s, line
 
     def file(self, name: Any) -> Path | None:
@@ -95,10 +122,22 @@ def open_folder(path: Path) -> Folder:
     notes: list[str] = []
     run = _document(path / "run.json", notes, "configuration, versions and source are not known") or {}
     summary = _document(path / "summary.json", notes, "the totals below are worked out from the records")
-    incidents = list(_lines(path / "incidents.jsonl", notes, "incidents are not known"))
-    known = [incident for incident in incidents if _number(incident.get("start_s")) is not None]
-    known.sort(key=lambda incident: float(incident["start_s"]))
-    return Folder(path, run, summary, tuple(known), notes)
+    incidents = list(filter(None, map(_incident, _lines(path / "incidents.jsonl", notes, "incidents are not known"))))
+    return Folder(path, run, summary, tuple(sorted(incidents, key=lambda incident: incident.start_s)), notes)
+
+
+def _incident(line: Mapping[str, Any]) -> Incident | None:
+    start_s, end_s = moment(line.get("start_s")), moment(line.get("end_s"))
+    if start_s is None:
+        return None
+    return Incident(
+        kind=str(line.get("kind", "incident")),
+        cause=str(line.get("cause", "unknown")),
+        start_s=start_s,
+        end_s=start_s if end_s is None else max(end_s, start_s),
+        severity=str(line.get("severity", "")),
+        evidence=mapping(line.get("evidence")),
+    )
 
 
 def _document(path: Path, notes: list[str], without: str) -> Mapping[str, Any] | None:
@@ -148,17 +187,17 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def _row(line: Mapping[str, Any]) -> Row | None:
-    time_s = _number(line.get("time_s"))
+    time_s = moment(line.get("time_s"))
     if time_s is None:
         return None
-    clock, errors = _mapping(line.get("clock")), _mapping(line.get("errors"))
+    clock, errors = mapping(line.get("clock")), mapping(line.get("errors"))
     return Row(
         time_s=time_s,
         has_picture=line.get("width") is not None,
         corrupt=bool(line.get("corrupt")),
         clock_kind=str(clock.get("kind", "")),
-        clock_error_ms=_number(clock.get("error_ms")),
-        transport=dict(_numbers(_mapping(line.get("transport")))),
+        clock_error_ms=figure(clock.get("error_ms")),
+        transport=dict(_numbers(mapping(line.get("transport")))),
         values=dict(_values(line)),
         errors={name: str(reason) for name, reason in errors.items()},
     )
@@ -173,15 +212,31 @@ def _values(line: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 
 def _numbers(measured: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     for name, value in measured.items():
-        if (number := _number(value)) is not None:
+        if (number := figure(value)) is not None:
             yield name, number
 
 
-def _number(value: Any) -> float | None:
-    if not isinstance(value, int | float) or (isinstance(value, int) and abs(value) > 1 << 63):
+def figure(value: Any) -> float | None:
+    """A finite number of a file, flags as 0 and 1; `None` for all else."""
+    if not isinstance(value, int | float) or not -_FARTHEST <= value <= _FARTHEST:
         return None
-    return float(value) if math.isfinite(value) else None
+    return float(value)
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def moment(value: Any) -> float | None:
+    """A time of a run, in seconds; `None` for what can be none."""
+    time_s = figure(value)
+    return time_s if time_s is not None and abs(time_s) <= _LONGEST_S else None
+
+
+def every_second(seen: Collection[int]) -> Sequence[int]:
+    """The seconds of a run, also those in which nothing came; where most are such, a time is wrong: none is added."""
+    if not seen:
+        return ()
+    whole = range(min(seen), max(seen) + 1)
+    return whole if len(whole) <= 2 * len(seen) + _GAP_S else sorted(seen)
+
+
+def mapping(value: Any) -> Mapping[str, Any]:
+    """An object of a file; an empty one for all else."""
     return value if isinstance(value, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from dataclasses import dataclass, field
 
@@ -48,17 +49,25 @@ class _Bins:
 
     def add(self, time_s: Floats, values: Floats, most: int) -> None:
         """Take values; bins are widened until no more than `most` of them are needed."""
-        ones = np.ones_like(values)
-        self._gather(np.floor(time_s / self.width_s).astype(np.int64), ones, values, values, values)
-        while self.count.size > most:
+        while self._needed(float(time_s.min()), float(time_s.max())) > most:
             self.widen()
+        at = np.floor(time_s / self.width_s).astype(np.int64)
+        self._gather(at, np.ones_like(values), values, values, values)
+
+    def _needed(self, first_s: float, last_s: float) -> int:
+        """Bins from the first time to the last, with those that are there; on either side of 0 there is always one."""
+        first, last = math.floor(first_s / self.width_s), math.floor(last_s / self.width_s)
+        if self.count.size:
+            first, last = min(first, self.first), max(last, self.first + self.count.size - 1)
+        return 0 if (first, last) == (-1, 0) else last - first + 1
 
     def widen(self) -> None:
         """Make one bin of two."""
         at = (self.first + np.arange(self.count.size)) // 2
         parts = self.count, self.total, self.low, self.high
-        self.width_s, self.first, self.count = 2 * self.width_s, 0, np.zeros(0)
-        self._gather(at, *parts)
+        self.width_s, self.count = 2 * self.width_s, np.zeros(0)
+        if at.size:
+            self._gather(at, *parts)
 
     def _gather(self, at: NDArray[np.int64], count: Floats, total: Floats, low: Floats, high: Floats) -> None:
         first, last = int(at.min()), int(at.max())
@@ -115,6 +124,6 @@ class Series:
         )
         if self._values:
             coarse.add(np.array(self._time_s), np.array(self._values), most)
-        while coarse.count.size > most:
+        while coarse.count.size > max(most, 2):
             coarse.widen()
         return coarse.points()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from vision.report.contents import CLOCK_ERROR, CONCEALED, FPS, LOST, TRUE_MOUTH, Contents
+from vision.report.reading import Incident
 from vision.report.series import Points
 from vision.report.words import title
 
@@ -162,14 +163,12 @@ def _figures(values: list[float], breaks: frozenset[int]) -> list[float | None]:
     return figures
 
 
-def _incidents(incidents: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _incidents(incidents: Iterable[Incident]) -> Iterator[dict[str, Any]]:
     for incident in incidents:
-        start_s = float(incident["start_s"])
-        end_s = incident.get("end_s")
         yield {
-            "kind": title(incident.get("kind", "incident")),
-            "cause": str(incident.get("cause", "unknown")),
-            "severity": str(incident.get("severity", "")),
-            "from": start_s,
-            "to": max(float(end_s), start_s) if isinstance(end_s, int | float) else start_s,
+            "kind": title(incident.kind),
+            "cause": incident.cause,
+            "severity": incident.severity,
+            "from": incident.start_s,
+            "to": incident.end_s,
         }

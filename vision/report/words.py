@@ -77,17 +77,16 @@ def seconds(value: float | None) -> str:
     return f"{sign}{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{sign}{minutes}:{rest:04.1f}"
 
 
-def span(start_s: float, end_s: float | None) -> str:
+def span(start_s: float, end_s: float) -> str:
     """From when to when."""
-    if end_s is None or end_s <= start_s:
+    if end_s <= start_s:
         return f"at {seconds(start_s)}"
     return f"{seconds(start_s).removesuffix(' s') if end_s < _MINUTE_S else seconds(start_s)} to {seconds(end_s)}"
 
 
-def count_of(count: int, noun: str, plural: str | None = None) -> str:
+def count_of(count: int, noun: str) -> str:
     """`1 incident`, `3 incidents`, `no incidents`."""
-    many = plural or f"{noun}s"
-    return f"1 {noun}" if count == 1 else f"{count or 'no'} {many}"
+    return f"1 {noun}" if count == 1 else f"{count or 'no'} {noun}s"
 
 
 def title(kind: Any) -> str:

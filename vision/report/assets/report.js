@@ -5,15 +5,15 @@
   if (!plot) return;
   const data = JSON.parse(document.getElementById("timeline-data").textContent);
   const dark = matchMedia("(prefers-color-scheme: dark)"), narrow = matchMedia("(max-width: 600px)");
-  const still = matchMedia("(prefers-reduced-motion: reduce)");
   const CAUSES = {
     rendered: { pattern: "", symbol: "circle" }, sender: { pattern: "/", symbol: "square" },
     network: { pattern: "x", symbol: "diamond" }, receiver: { pattern: "-", symbol: "triangle-up" },
     overload: { pattern: ".", symbol: "cross" }, unknown: { pattern: "|", symbol: "circle-open" },
   };
-  const DASHES = ["solid", "dash", "dot"], ROW_PX = 92, GAP_PX = 34, LANE_PX = 36, MOST_SHADES = 200, SHORT = 0.004;
+  const DASHES = ["solid", "dash", "dot"], ROW_PX = 92, GAP_PX = 34, LANE_PX = 36, MOST_SHADES = 200, PAPER_PX = 680, SHORT = 0.004;
   const rows = data.rows.map((row) => ({ ...row }));
 
+  const printing = () => document.documentElement.hasAttribute("data-printing");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const times = (name) => data.times[data.series[name].t];
   const suffix = (name) => {
@@ -21,7 +21,10 @@
     return unit === "1" || unit === "bool" ? "" : " " + unit;
   };
   const sign = (row) => suffix(row.series.find((name) => !data.series[name].flag) ?? row.series[0]).trim();
-  const label = (name) => name.replace(/^[^.]*\./, "").replaceAll("_", " ");
+  const label = (name) => {
+    const own = name.replace(/^[^.]*\./, ""), unit = data.series[name].unit.toLowerCase();
+    return own.replace(new RegExp(`_${unit.replace(/[^a-z0-9]/g, ".")}$`), "").replaceAll("_", " ");
+  };
   const isCount = (name) => data.series[name].counted && data.series[name].unit === "Hz";
   const step = (name) => (data.series[name].flag ? "hv" : isCount(name) ? "hvh" : "linear");
   const isScaled = (name, row) => row.series.length > 1 && (data.series[name].flag || row.scaled.includes(name));
@@ -133,7 +136,7 @@
     const head = 30, foot = 46, total = lanePx + rows.length * (ROW_PX + GAP_PX) + head + foot;
     const inner = total - head - foot, part = (px) => Math.min(Math.max(1 - px / inner, 0), 1);
     const layout = {
-      height: total, margin: { l: narrow.matches ? 44 : 64, r: 8, t: head, b: foot }, paper_bgcolor: page, plot_bgcolor: page,
+      height: total, width: printing() ? PAPER_PX : undefined, margin: { l: narrow.matches ? 44 : 64, r: 8, t: head, b: foot }, paper_bgcolor: page, plot_bgcolor: page,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: quiet },
       hovermode: "x unified", hoversubplots: "axis", dragmode: narrow.matches ? "pan" : "zoom", barmode: "overlay", bargap: 0,
       hoverlabel: { bgcolor: colour("--raised"), bordercolor: colour("--line"), font: { color: text, size: 12 } },
@@ -221,6 +224,8 @@
     await Plotly.newPlot(plot, ...figure(), options);
     offerMore();
     for (const media of [dark, narrow]) media.addEventListener("change", draw);
+    addEventListener("beforeprint", () => { document.documentElement.setAttribute("data-printing", ""); draw(); });
+    addEventListener("afterprint", () => { document.documentElement.removeAttribute("data-printing"); draw(); });
     plot.dataset.ready = "yes";
   } catch (error) {
     plot.textContent = "The plots cannot be drawn by this browser; all figures are in the tables below.";
