@@ -17,7 +17,7 @@ class Stream(Result):
         "How much later sound comes than the pictures it belongs to: what a player shows that ignores sender reports",
         unit="ms",
         range=(None, None),
-        good="neither",
+        good="zero",
     )
     av_drift_ppm: float | None = metric(
         "How much faster the sender's clock of the sound runs than that of its pictures",

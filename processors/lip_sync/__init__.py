@@ -47,6 +47,7 @@ class LipSync(Result):
         "How much later the sound is than the lips; negative: earlier",
         unit="ms",
         range=(-800, 800),
+        good="zero",
         readout=Readout("offset", error="offset_error_ms"),
         default=None,
     )
