@@ -148,7 +148,7 @@ def test_every_metric_has_unit_range_and_good_end() -> None:
                 "bit/s",
                 "ppm",
             }, f"{name}.{info.name}"
-            assert info.kind == "boolean" or info.good in {"high", "low", "neither"}
+            assert info.kind == "boolean" or info.good in {"high", "low", "zero", "neither"}
             assert info.kind == "number" or (info.unit == "bool" and info.good in {"true", "false", "neither"})
             assert info.name.endswith(f"_{info.unit}") == (info.unit in {"px", "s", "ms", "deg", "ppm"}), (
                 f"{name}.{info.name}"

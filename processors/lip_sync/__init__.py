@@ -25,6 +25,9 @@ from vision import Frame, IncidentRule, Processor, Readout, Reads, Result, Strea
 
 __all__ = ["LipSync", "LipSyncOptions", "LipSyncProcessor", "State"]
 
+# how long after sound went out of time, or in again, an offset says so, where `window_s` is 3: half a window, what is
+# beside it, and until most windows agree; as benchmarks/fault_detection measures it
+_KNOWN_AFTER_S = 4.2
 _SCORE_S = 0.5  # to each side of the moment of a score
 _KEPT_S = 2.0  # beside what a window needs, for sound that comes late
 _HALF_PICTURE_S = 0.02  # SyncNet tells whole pictures of 25 a second
@@ -112,14 +115,14 @@ class LipSync(Result):
         "offset_ms and all its interval exceed `limits`, until the offset no longer does",
         unit="bool",
         good="false",
-        incident=IncidentRule("out_of_sync", when=True, min_s=1.0, severity="warning"),
+        incident=IncidentRule("out_of_sync", when=True, min_s=1.0, severity="warning", delay_s=_KNOWN_AFTER_S),
         default=None,
     )
     unacceptable_sync: bool | None = metric(
         "The same for the limits of acceptability of ITU-R BT.1359: 90 ms early, 185 ms late",
         unit="bool",
         good="false",
-        incident=IncidentRule("unacceptable_sync", when=True, min_s=1.0),
+        incident=IncidentRule("unacceptable_sync", when=True, min_s=1.0, delay_s=_KNOWN_AFTER_S),
         default=None,
     )
     mouth_without_voice: bool | None = metric(

@@ -23,6 +23,9 @@ from processors.speech import RATE_HZ
 from tests.processors.hearing import sound_of, spoken, voice
 from tests.processors.lipsyncing import SECONDS, Item, Seen, delayed, drawn, listening, measured, offsets_ms, stream
 from vision import Frame, ModelError, StreamInfo
+from vision.incidents import Incident, IncidentTracker
+from vision.record import Record
+from vision.result import metrics_of, record_of
 from vision.testing import check_processor
 
 WITHIN_MS = 30.0
@@ -97,6 +100,19 @@ def test_a_step_is_reported_in_time(seen: Seen) -> None:
     assert result.step_age_ms is not None
     assert known_s < 16
     assert known_s - result.step_age_ms / 1000 == pytest.approx(10, abs=1)
+
+
+def test_an_incident_begins_where_the_sound_went_out_of_time(seen: Seen) -> None:
+    """Not when it was known, some seconds later."""
+    late = np.concatenate([seen.samples[: 8 * RATE_HZ], seen.samples[8 * RATE_HZ - round(0.3 * RATE_HZ) :]])
+    frames = list(stream(seen.pictures, late))
+    tracker = IncidentTracker({"lip_sync": metrics_of(LipSync)})
+    incidents: list[Incident] = []
+    for (frame, _), result in zip(frames, measured(frames), strict=True):
+        incidents += tracker.add(Record(frame, {"lip_sync": record_of(result, metrics_of(LipSync))}))
+    incidents += tracker.end()
+    (found,) = (each for each in incidents if each.kind == "out_of_sync")
+    assert found.start_s == pytest.approx(8, abs=1)
 
 
 def test_sound_that_belongs_elsewhere_moves_what_was_found(seen: Seen) -> None:
