@@ -143,7 +143,7 @@ class LipSync(Result):
         "The offset was found to have changed at once by 60 ms or more",
         unit="bool",
         good="false",
-        incident=IncidentRule("sync_step", when=True, min_s=0.0, severity="warning"),
+        incident=IncidentRule("sync_step", when=True, min_s=0.0, severity="warning", delay_s=_KNOWN_AFTER_S),
         default=None,
     )
     step_ms: float | None = metric("By how much, in the frame that knows it first", unit="ms", default=None)
