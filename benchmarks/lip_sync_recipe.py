@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.landmark_variants import Clip
+from processors.lip_sync.features import pchip
 
 __all__ = ["Accuracy", "Track", "accuracy_of", "accuracy_table", "usable_clips"]
 
@@ -241,23 +242,8 @@ def _track(name: str, clip: Clip, sound: _Sound) -> Track:
     gaps = np.stack([np.linalg.norm(points[:, one] - points[:, two], axis=1) for one, two in (*_PAIRS, _EYES)], axis=1)
     distances = np.column_stack([gaps[:, :3].mean(axis=1), gaps[:, 3:-1]]) / gaps[:, -1:]
     nearest = np.abs(clip.times_s[:, np.newaxis] - times_s).argmin(axis=0)
-    mouth = _interpolated(clip.times_s[seen], distances, times_s)
+    mouth = pchip(clip.times_s[seen], distances, times_s)
     return Track(name, sound.mel(times_s), mouth, seen[nearest], _is_in_sync(name))
-
-
-def _interpolated(x: Floats, y: Floats, at: Floats) -> Floats:
-    """Piecewise cubic, monotone between the points (PCHIP; Fritsch and Butland 1984); `y (N, K)`, flat at the ends."""
-    steps = np.diff(x)[:, np.newaxis]
-    slopes = np.diff(y, axis=0) / steps
-    before, after = 2 * steps[1:] + steps[:-1], steps[1:] + 2 * steps[:-1]
-    same_way = slopes[:-1] * slopes[1:] > 0
-    safe = [np.where(same_way, each, 1.0) for each in (slopes[:-1], slopes[1:])]
-    inner = np.where(same_way, (before + after) / (before / safe[0] + after / safe[1]), 0.0)
-    tangents = np.concatenate([slopes[:1], inner, slopes[-1:]])
-    i = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(x) - 2)
-    t = np.clip((at - x[i]) / np.diff(x)[i], 0, 1)[:, np.newaxis]
-    ends = y[i] * (1 + 2 * t) * (1 - t) ** 2 + y[i + 1] * t**2 * (3 - 2 * t)
-    return np.asarray(ends + steps[i] * t * (1 - t) * (tangents[i] * (1 - t) - tangents[i + 1] * t))
 
 
 class _Sound:

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import resource
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sinks.killing import killed_run
 from tests.sinks.pointing import POINTS, Pointed, is_seen, points_of
 from vision.config import load
 from vision.errors import ConfigError
@@ -244,20 +239,7 @@ def test_a_write_that_was_cut_off_spoils_no_chunk_before(
 def test_a_killed_run_loses_at_most_its_last_chunk(tmp_path: Path) -> None:
     """After `kill -9` the file is whole, and goes to within a chunk of the last record."""
     configured(tmp_path, options="fields: [pointing.points], chunk_s: 0.3", source="EndlessSource")
-    running = subprocess.Popen(
-        [sys.executable, "-m", "vision", "run", "run.yaml", "--out", "killed"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    lines, deadline = tmp_path / "killed" / "frames.jsonl", time.monotonic() + 60
-    while not (lines.exists() and lines.read_bytes().count(b"\n") > 60) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    running.kill()
-    assert running.wait() == -signal.SIGKILL
-    whole_lines = lines.read_text().rpartition("\n")[0].splitlines()
-    last_s = json.loads(whole_lines[-1])["time_s"]
+    last_s = killed_run(tmp_path, 60)
     path = tmp_path / "killed" / "arrays.npz"
     rows = read(path, "pointing.points")
     assert rows.index.tolist() == [i for i in range(1, int(rows.index[-1]) + 1) if is_seen(i)]

@@ -6,13 +6,8 @@ import asyncio
 import dataclasses
 import json
 import logging
-import os
 import resource
-import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +21,7 @@ from processors.face_landmarks import FaceLandmarksProcessor
 from processors.face_landmarks.mesh import CONTOURS
 from tests.processors.conftest import DrawnHead
 from tests.sinks.drawing import BAD, TRIANGLE, Drawing, corners_of, dots_of
+from tests.sinks.killing import killed_run
 from tests.test_movie import written as flash_and_beep
 from tests.watched import Watched, onsets_s, watched
 from vision.config import load
@@ -40,7 +36,6 @@ from vision.sinks.video import VideoSink
 from vision.sinks.video.backlog import Backlog, Shot
 from vision.testing import make_frame, make_picture
 
-ROOT = Path(__file__).parents[2]
 MS = 1e-3
 WIDTH, HEIGHT, FPS = 320, 180, 30
 DRAWN = 25
@@ -472,19 +467,7 @@ def test_a_killed_run_leaves_a_video_that_plays(tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(
         "source: {use: 'tests.troublesome:EndlessSource'}\nsinks: [{use: jsonl}, {use: video}]\n"
     )
-    running = subprocess.Popen(
-        [sys.executable, "-m", "vision", "run", "run.yaml", "--out", "killed"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    lines, deadline = tmp_path / "killed" / "frames.jsonl", time.monotonic() + 60
-    while not (lines.exists() and lines.read_bytes().count(b"\n") > 200) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    running.kill()
-    assert running.wait() == -signal.SIGKILL
-    last_s = json.loads(lines.read_text().rpartition("\n")[0].splitlines()[-1])["time_s"]
+    last_s = killed_run(tmp_path, 200)
     seen = watched(tmp_path / "killed" / "video.mp4")
     assert last_s - seen.times_s[-1] < 1.2
 
