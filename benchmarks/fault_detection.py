@@ -21,6 +21,7 @@ import argparse
 import asyncio
 import dataclasses
 import json
+import math
 import random
 import sys
 import tempfile
@@ -35,7 +36,7 @@ import yaml
 
 from vision.children import child_environment, python_command
 from vision.simulator.effects import CLIPPING_GAIN
-from vision.simulator.performance import Performance
+from vision.simulator.performance import Performance, Times
 from vision.simulator.settings import AMOUNTS, FAULT_KINDS, Fault, FaultKind
 from vision.simulator.voice import SAMPLE_RATE_HZ, Voice
 
@@ -51,6 +52,8 @@ FPS = 25
 _SESSION_S = 120.0
 _LEAD_S = 8.0
 _MOST_SHOWN = 8
+_AROUND_END_S = 0.2
+_PARTED = 0.25  # of the widest opening: what is less, a picture of the drawn head hardly shows
 _LIMITS_MS = (-45.0, 125.0)  # ITU-R BT.1359, detectability: what lip_sync.out_of_sync goes by
 
 _SEEN = ({"use": "frame_quality"}, {"use": "stream_health"})
@@ -75,7 +78,7 @@ class Kind:
     :ivar rest_s: how long nothing is planted behind it.
     :ivar reach_s: how far an incident may be from the fault and still be of it.
     :ivar amounts: `offset_ms` or `ms_per_minute`, from and to, with either sign.
-    :ivar voiced: it is to be heard: planted where the avatar speaks, at both ends.
+    :ivar voiced: it is to be heard: planted where the avatar speaks, before and behind each end.
     """
 
     group: str
@@ -105,10 +108,24 @@ KINDS: Mapping[FaultKind, Kind] = {
     "mouth_still": Kind("lips", ("voice_without_mouth",), length_s=(3.0, 5.0), rest_s=8.0, reach_s=2.0, voiced=True),
     "mouth_moving": Kind("lips", ("mouth_without_voice",), length_s=(3.0, 5.0), rest_s=8.0, reach_s=2.0),
     "offset": Kind(
-        "lips", _SYNC, follows=_SYNC_FOLLOWS, length_s=(12, 16), rest_s=12.0, reach_s=4.0, amounts=(200, 320)
+        "lips",
+        _SYNC,
+        follows=_SYNC_FOLLOWS,
+        length_s=(12, 16),
+        rest_s=12.0,
+        reach_s=4.0,
+        amounts=(200, 320),
+        voiced=True,
     ),
     "drift": Kind(
-        "lips", _SYNC, follows=_SYNC_FOLLOWS, length_s=(28, 32), rest_s=12.0, reach_s=4.0, amounts=(500, 700)
+        "lips",
+        _SYNC,
+        follows=_SYNC_FOLLOWS,
+        length_s=(28, 32),
+        rest_s=12.0,
+        reach_s=4.0,
+        amounts=(500, 700),
+        voiced=True,
     ),
     "send_time_reports": Kind("reports", length_s=(3, 5), rest_s=1.5, amounts=(50, 300)),
     "no_reports": Kind("reports", length_s=(3, 6), rest_s=1.5),
@@ -238,27 +255,45 @@ def _planted(name: FaultKind, from_s: float, performance: Performance, chance: r
 
 
 def _perceptible(fault: Fault, performance: Performance) -> tuple[float, float]:
-    """From when to when a fault can be seen or heard: one that grows, from its limit on; clipping, where it is loud."""
+    """From when to when a fault can be seen or heard.
+
+    One that grows, from its limit on; clipping, where it is loud; lips without a voice, from where they first part to
+    where they last do; lips that stand still, until they part again or the voice pauses.
+    """
+    start_s, end_s = fault.start_s, fault.end_s
     if fault.kind == "drift":
         limit_ms = _LIMITS_MS[1] if fault.amount > 0 else _LIMITS_MS[0]
-        return fault.start_s + 60 * limit_ms / fault.amount, fault.end_s
+        return start_s + 60 * limit_ms / fault.amount, end_s
     if fault.kind == "clipping":
-        times_s = np.arange(fault.start_s, fault.end_s, 1 / SAMPLE_RATE_HZ)
+        times_s = np.arange(start_s, end_s, 1 / SAMPLE_RATE_HZ)
         loud = times_s[np.abs(Voice(performance).at(times_s)) * CLIPPING_GAIN >= 1]
-        return (float(loud[0]), float(loud[-1])) if loud.size else (fault.start_s, fault.end_s)
-    return fault.start_s, fault.end_s
+        return (float(loud[0]), float(loud[-1])) if loud.size else (start_s, end_s)
+    if fault.kind == "mouth_moving":
+        times_s = _pictures_s(start_s, end_s)
+        parted = times_s[performance.mouth_opening(times_s) > _PARTED]
+        return (float(parted[0]), min(float(parted[-1]) + 1 / FPS, end_s)) if parted.size else (start_s, end_s)
+    if fault.kind == "mouth_still":
+        times_s = _pictures_s(end_s, end_s + 5)
+        other = (performance.mouth_opening(times_s) > _PARTED) | ~performance.speaking(times_s)
+        return start_s, float(times_s[other][0])
+    return start_s, end_s
+
+
+def _pictures_s(from_s: float, to_s: float) -> Times:
+    """Times of the pictures between two moments."""
+    return np.arange(math.ceil(from_s * FPS), math.ceil(to_s * FPS)) / FPS
 
 
 def _voiced_from(performance: Performance, from_s: float, length_s: float) -> float:
-    """The first moment from which on, for so long, the avatar speaks: at both ends, and most of the time between."""
-    times_s = np.arange(from_s, from_s + 60, 0.02)
+    """The first moment from which on, for so long, the avatar speaks: around both ends, and most of the time."""
+    times_s = np.arange(from_s - _AROUND_END_S, from_s + 60, 0.02)
     speaking = performance.speaking(times_s)
-    count, edge = round(length_s / 0.02), round(0.2 / 0.02)
-    for first in range(len(times_s) - count):
-        heard = speaking[first : first + count]
-        if heard[:edge].all() and heard[-edge:].all() and heard.mean() > 0.75:
+    count, edge = round(length_s / 0.02), round(_AROUND_END_S / 0.02)
+    for first in range(edge, len(times_s) - count - edge):
+        ends = (speaking[at - edge : at + edge] for at in (first, first + count))
+        if all(end.all() for end in ends) and speaking[first : first + count].mean() > 0.75:
             return float(times_s[first])
-    return from_s
+    raise ValueError(f"nobody speaks for {length_s} s within a minute after {from_s} s")
 
 
 async def _carried_out(session: Session, folder: Path) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Self
 
@@ -12,150 +11,28 @@ from pydantic import Field, model_validator
 import vision
 from processors.face_landmarks import FaceLandmarks
 from processors.lip_sync.activity import STATE_DELAY_S, Activity, State
+from processors.lip_sync.course import COURSE_DELAY_S, Course, Known, Verdict
 from processors.lip_sync.estimator import BESIDE_S, Estimate, estimate
 from processors.lip_sync.features import Floats, mouth_distances
 from processors.lip_sync.gate import Gate, Reading, is_usable, spoken_s
 from processors.lip_sync.history import History, Window
-from processors.lip_sync.limits import LIMITS, LimitName, Verdict
+from processors.lip_sync.limits import LIMITS, LimitName
+from processors.lip_sync.mismatch import MISMATCH_DELAY_S, Mismatch
 from processors.lip_sync.model import load, shipped
+from processors.lip_sync.result import LipSync
+from processors.lip_sync.steps import KEPT_S, Steps
 from processors.lip_sync.syncnet import Embedder, SyncNetEstimate, SyncNetTrack, network
 from processors.lip_sync.tracker import Drift, Tracker
 from processors.speech import SETTLED_AFTER_S, Speech
-from vision import Frame, IncidentRule, Processor, Readout, Reads, Result, StreamInfo, metric
+from vision import ClockQuality, Frame, Processor, Reads, StreamInfo
 
 __all__ = ["LipSync", "LipSyncOptions", "LipSyncProcessor", "State"]
 
-# how long after sound went out of time, or in again, an offset says so, where `window_s` is 3: half a window, what is
-# beside it, and until most windows agree; as benchmarks/fault_detection measures it
-_KNOWN_AFTER_S = 4.2
 _SCORE_S = 0.5  # to each side of the moment of a score
-_KEPT_S = 2.0  # beside what a window needs, for sound that comes late
+_KEPT_S = 1.0  # beside what is needed, for sound that comes late
+_MOST_APART_S = 0.2  # of lips without voice and voice without lips, in a window whose offset is of any worth
 _HALF_PICTURE_S = 0.02  # SyncNet tells whole pictures of 25 a second
 _STALE_S = 1.0  # an offset is of a stream that goes on
-_STATES = ("idle", "listening", "speaking", "lips without voice", "voice without lips", "no face")  # of `State`
-
-
-@dataclass(frozen=True, slots=True)
-class LipSync(Result):
-    """What was known of lips and sound when the frame came.
-
-    The offset is of the content: what the clock knows of the transport is taken out, and by how much the clock may be
-    wrong is in `offset_error_ms`. It is of a window whose middle was `age_ms` ago. `None` where it cannot be told: less
-    than a second of voice in the window, a face in less than 80 % of it, lips that rest, a voice that is not the
-    mouth's, windows that disagree, or a clock that is not good enough. The state is of 1.1 s ago, the score of
-    `score_age_ms` ago.
-    """
-
-    offset_ms: float | None = metric(
-        "How much later the sound is than the lips; negative: earlier",
-        unit="ms",
-        range=(-800, 800),
-        good="zero",
-        readout=Readout("offset", error="offset_error_ms"),
-        default=None,
-    )
-    offset_error_ms: float | None = metric(
-        "Half the interval around offset_ms that holds the truth in nine of ten, with the clock's error",
-        unit="ms",
-        range=(0, None),
-        good="low",
-        default=None,
-    )
-    confidence: float | None = metric(
-        "Probability that the last window's offset is right, where right and wrong are as likely before",
-        unit="1",
-        range=(0, 1),
-        good="high",
-        default=None,
-    )
-    margin: float | None = metric(
-        "By how much that window's correlation exceeds those of offsets more than 150 ms away",
-        unit="1",
-        range=(0, 2),
-        good="high",
-        default=None,
-    )
-    lse_d: float | None = metric(
-        "SyncNet's distance of lips and sound at its best offset (LSE-D); with `method: syncnet`",
-        unit="1",
-        range=(0, None),
-        good="low",
-        default=None,
-    )
-    lse_c: float | None = metric(
-        "By how much SyncNet's median distance over all offsets exceeds it (LSE-C); with `method: syncnet`",
-        unit="1",
-        range=(0, None),
-        good="high",
-        default=None,
-    )
-    age_ms: float | None = metric(
-        "How long ago the middle of that window was", unit="ms", range=(0, None), default=None
-    )
-    score: float | None = metric(
-        "How well mouth and sound agree over a second, at that window's offset: correlation, 0 where it is negative",
-        unit="1",
-        range=(0, 1),
-        good="high",
-        default=None,
-    )
-    score_age_ms: float | None = metric(
-        "How long ago that second's middle was", unit="ms", range=(0, None), default=None
-    )
-    state: int | None = metric(
-        "0 idle (nothing for 10 s), 1 listening, 2 speaking, 3 lips move without voice, 4 voice with resting lips,"
-        " 5 no face; of 1.1 s ago",
-        unit="1",
-        range=(0, 5),
-        readout=Readout("state", words=_STATES),
-        default=None,
-    )
-    speech: bool | None = metric("Somebody speaks, as `speech.speaking` has it", unit="bool", default=None)
-    out_of_sync: bool | None = metric(
-        "offset_ms and all its interval exceed `limits`, until the offset no longer does",
-        unit="bool",
-        good="false",
-        incident=IncidentRule("out_of_sync", when=True, min_s=1.0, severity="warning", delay_s=_KNOWN_AFTER_S),
-        default=None,
-    )
-    unacceptable_sync: bool | None = metric(
-        "The same for the limits of acceptability of ITU-R BT.1359: 90 ms early, 185 ms late",
-        unit="bool",
-        good="false",
-        incident=IncidentRule("unacceptable_sync", when=True, min_s=1.0, delay_s=_KNOWN_AFTER_S),
-        default=None,
-    )
-    mouth_without_voice: bool | None = metric(
-        "The lips move, and no voice is near",
-        unit="bool",
-        good="false",
-        incident=IncidentRule("mouth_without_voice", when=True, min_s=1.0, severity="warning", delay_s=STATE_DELAY_S),
-        default=None,
-    )
-    voice_without_mouth: bool | None = metric(
-        "A voice, and the lips rest",
-        unit="bool",
-        good="false",
-        incident=IncidentRule("voice_without_mouth", when=True, min_s=1.0, delay_s=STATE_DELAY_S),
-        default=None,
-    )
-    sync_step: bool | None = metric(
-        "The offset was found to have changed at once by 60 ms or more",
-        unit="bool",
-        good="false",
-        incident=IncidentRule("sync_step", when=True, min_s=0.0, severity="warning", delay_s=_KNOWN_AFTER_S),
-        default=None,
-    )
-    step_ms: float | None = metric("By how much, in the frame that knows it first", unit="ms", default=None)
-    step_age_ms: float | None = metric("How long ago that was", unit="ms", range=(0, None), default=None)
-    drift_ms_per_min: float | None = metric(
-        "How fast offset_ms grows, since the last step, over at least one and at most ten minutes",
-        unit="ms/min",
-        default=None,
-    )
-    drift_error_ms_per_min: float | None = metric(
-        "Half the interval around it that holds the truth in nine of ten", unit="ms/min", range=(0, None), default=None
-    )
 
 
 class LipSyncOptions(vision.Options):
@@ -224,19 +101,23 @@ class LipSyncProcessor(Processor[LipSync]):
     def process(self, frame: Frame, face: FaceLandmarks | None, speech: Speech | None) -> LipSync:
         """Take a frame; what is known with it."""
         if frame.maybe_picture is not None:
-            self._history.see(frame.time_s, _mouth(frame, face))
+            mouth = _mouth(frame, face)
+            self._history.see(frame.time_s, mouth)
+            self._mismatch.see(frame.time_s, None if mouth is None else float(mouth[0]))
         self._history.hear(frame.sound)
+        self._mismatch.hear(frame.sound)
         if self._syncnet is not None:
             _follow(self._syncnet, frame, face)
         segments_s = _segments(speech)
         known_s = self._history.known_s
         if known_s - self._tried_s >= self.options.every_s:
             self._tried_s = known_s
-            self._try(known_s - BESIDE_S, segments_s)
+            self._try(known_s - BESIDE_S, segments_s, frame.clock)
         elif frame.time_s - known_s > _STALE_S:
             self._forget_window()
-        self._history.forget_before(frame.time_s - self.options.window_s - 2 * BESIDE_S - _KEPT_S)
-        return self._result(frame, speech, self._state(frame, segments_s))
+        self._steps.place(frame.time_s, self._history, self._course)
+        self._history.forget_before(frame.time_s - max(self.options.window_s + 2 * BESIDE_S, KEPT_S) - _KEPT_S)
+        return self._result(frame, speech, self._state(frame, segments_s), segments_s)
 
     def reset(self, reason: str) -> None:
         """Begin anew."""
@@ -245,8 +126,8 @@ class LipSyncProcessor(Processor[LipSync]):
 
     def shift_sound(self, step_s: float) -> None:
         """What was heard belongs elsewhere, and so do the offsets that were found."""
-        self._history.shift(step_s)
-        self._tracker.shift(step_s)
+        for each in (self._history, self._tracker, self._steps, self._course, self._mismatch):
+            each.shift(step_s)
         self._gate.forget()
         if self._syncnet is not None:
             self._syncnet.shift(step_s)
@@ -256,7 +137,9 @@ class LipSyncProcessor(Processor[LipSync]):
         window_s = self.options.window_s
         self._history = History()
         self._tracker = Tracker(window_s)
+        self._steps, self._course = Steps(), Course(window_s)
         self._activity = Activity()
+        self._mismatch = Mismatch()
         self._verdicts = [Verdict(LIMITS[name]) for name in (self.options.limits, "itu_acceptable")]
         self._tried_s = float("-inf")
         self._syncnet = None
@@ -268,14 +151,14 @@ class LipSyncProcessor(Processor[LipSync]):
     def _forget_window(self) -> None:
         self._window = self._found = self._reading = self._by_syncnet = None
 
-    def _try(self, end_s: float, segments_s: Floats) -> None:
+    def _try(self, end_s: float, segments_s: Floats, clock: ClockQuality) -> None:
         """Look at the window that ends there."""
         self._forget_window()
         window = self._history.window(end_s - self.options.window_s, end_s)
         if window is None:
             return
         voiced_s = spoken_s(segments_s, window.start_s, window.end_s)
-        if not is_usable(window, voiced_s):
+        if not is_usable(window, voiced_s) or self._activity.apart_s(window.start_s, window.end_s) > _MOST_APART_S:
             return
         self._window = window
         if self._syncnet is None:
@@ -286,8 +169,19 @@ class LipSyncProcessor(Processor[LipSync]):
             if self._by_syncnet is None:
                 return
             self._reading = self._of_syncnet(window.middle_s, self._by_syncnet)
-        self._tracker.add(self._reading)
-        if self._reading.is_believed:
+        self._follow(self._reading, clock.error_ms)
+
+    def _follow(self, reading: Reading, clock_error_ms: float | None) -> None:
+        """What a reading says of drift, steps, and when what was how."""
+        self._tracker.add(reading)
+        step = self._tracker.take_step()
+        self._steps.add(step)
+        if clock_error_ms is not None and clock_error_ms <= self.options.max_clock_error_ms:
+            for each in () if step is None else step.readings[:-1]:
+                self._course.add(_known(each, clock_error_ms))
+            if reading.is_believed:
+                self._course.add(_known(reading, clock_error_ms))
+        if reading.is_believed:
             self._drift = self._tracker.drift()
 
     def _of_syncnet(self, time_s: float, found: SyncNetEstimate) -> Reading:
@@ -301,10 +195,14 @@ class LipSyncProcessor(Processor[LipSync]):
             return None
         return self._activity.at(at_s, self._history, segments_s)
 
-    def _result(self, frame: Frame, speech: Speech | None, state: State | None) -> LipSync:
-        found, by_syncnet, step = self._found, self._by_syncnet, self._tracker.take_step()
+    def _result(self, frame: Frame, speech: Speech | None, state: State | None, segments_s: Floats) -> LipSync:
+        found, by_syncnet = self._found, self._by_syncnet
         offset_ms, error_ms = self._offset_ms(frame)
-        out, unacceptable = self._exceeds(offset_ms, error_ms)
+        still, mute = self._mismatch.at(frame.time_s - MISMATCH_DELAY_S, segments_s, frame.time_s)
+        then_s = frame.time_s - COURSE_DELAY_S
+        here = self._course.at(then_s)
+        out, unacceptable = (verdict.of(here) for verdict in self._verdicts)
+        step = self._steps.take(then_s)
         score, score_age_ms = self._score(frame.time_s)
         return LipSync(
             offset_ms=offset_ms,
@@ -320,8 +218,8 @@ class LipSyncProcessor(Processor[LipSync]):
             speech=None if speech is None else speech.speaking,
             out_of_sync=out,
             unacceptable_sync=unacceptable,
-            mouth_without_voice=None if state is None else state == State.SILENT_MOVING,
-            voice_without_mouth=None if state is None else state == State.TALKING_FROZEN,
+            mouth_without_voice=mute,
+            voice_without_mouth=still,
             sync_step=None if state is None and step is None else step is not None,
             step_ms=None if step is None else 1000 * step.step_s,
             step_age_ms=None if step is None else 1000 * max(frame.time_s - step.time_s, 0.0),
@@ -336,12 +234,6 @@ class LipSyncProcessor(Processor[LipSync]):
         if clock_ms is None or clock_ms > self.options.max_clock_error_ms:
             return None, None
         return 1000 * self._reading.offset_s, 1000 * self._reading.error_s + clock_ms
-
-    def _exceeds(self, offset_ms: float | None, error_ms: float | None) -> tuple[bool | None, bool | None]:
-        if offset_ms is None or error_ms is None:
-            return None, None
-        chosen, acceptable = (verdict.of(offset_ms, error_ms) for verdict in self._verdicts)
-        return chosen, acceptable
 
     def _score(self, now_s: float) -> tuple[float | None, float | None]:
         """Of the newest moment that has half a second of the window behind it, as frames and windows go on."""
@@ -361,6 +253,10 @@ def _follow(syncnet: SyncNetTrack, frame: Frame, face: FaceLandmarks | None) -> 
     if face is not None and face.points_px is not None and not frame.corrupt:
         box = (*face.points_px.min(axis=0), *face.points_px.max(axis=0))
     syncnet.see(frame.time_s, frame.picture, box)
+
+
+def _known(reading: Reading, clock_error_ms: float) -> Known:
+    return Known(reading.time_s, 1000 * reading.offset_s, 1000 * reading.error_s + clock_error_ms)
 
 
 def _segments(speech: Speech | None) -> Floats:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,6 +26,7 @@ _IN_SPEECH_S, _IN_PAUSE_S = 0.4, 0.25
 _MOVES, _RESTS = 0.01, 0.006
 _NEAR_S = 0.1
 _IDLE_AFTER_S = 10.0
+_KEPT_S = 8.0
 
 
 class State(IntEnum):
@@ -47,6 +50,7 @@ class Activity:
     def __init__(self) -> None:
         self._moves = False
         self._quiet_since_s: float | None = None
+        self._told: deque[tuple[float, State]] = deque()
 
     def at(self, time_s: float, history: History, segments_s: Floats) -> State:
         """The state at a time, of which `STATE_DELAY_S` more are known.
@@ -61,7 +65,19 @@ class Activity:
         movement = float(distances[near, 0].std())
         self._moves = movement > (_RESTS if self._moves else _MOVES)
         state = self._state(speaks, _sounds(segments_s, time_s - _NEAR_VOICE_S, time_s + _NEAR_VOICE_S))
+        self._told.append((time_s, state))
+        while self._told[0][0] < time_s - _KEPT_S:
+            self._told.popleft()
         return self._idle_or(state, time_s)
+
+    def apart_s(self, start_s: float, end_s: float) -> float:
+        """How long in a stretch of the last seconds lips moved without a voice, or a voice was without lips."""
+        told = [each for each in self._told if start_s <= each[0] < end_s]
+        return sum(
+            next_s - time_s
+            for (time_s, state), (next_s, _) in pairwise(told)
+            if state in (State.SILENT_MOVING, State.TALKING_FROZEN)
+        )
 
     def _state(self, speaks: bool, speaks_nearby: bool) -> State:
         if speaks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["LIMITS", "LimitName", "Limits", "Verdict"]
+__all__ = ["LIMITS", "LimitName", "Limits"]
 
 LimitName = Literal["itu_detectable", "itu_acceptable", "ebu_r37", "atsc_is191"]
 
@@ -31,18 +31,3 @@ LIMITS: dict[LimitName, Limits] = {
     "ebu_r37": Limits(40, 60),  # EBU R37-2007: the whole programme chain
     "atsc_is191": Limits(15, 45),  # ATSC IS-191: at the input of the encoder
 }
-
-
-class Verdict:
-    """Whether offsets exceed limits, to be sure about it: it begins where the whole interval does, and ends where the
-    offset no longer does."""
-
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._exceeds = False
-
-    def of(self, offset_ms: float, error_ms: float) -> bool:
-        """Take the next offset, and half its interval."""
-        excess_ms = self._limits.excess_ms(offset_ms)
-        self._exceeds = excess_ms > (0 if self._exceeds else error_ms)
-        return self._exceeds

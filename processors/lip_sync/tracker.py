@@ -16,6 +16,8 @@ _SAME_S = 0.04  # readings of one offset are no farther apart
 _STEP_S = 0.06  # what is less is told by the offset and the drift
 _STEP_READINGS = 3
 _LEVEL = 5  # readings before a step of which the median is the level
+_SLOPE = 10  # readings of which the slope is taken
+_SLOPES = 0.5  # of their deviation that is left where there is one
 _DRIFT_KEPT_S = 600.0
 _DRIFT_LEAST_S = 60.0
 _DRIFT_LEAST_READINGS = 20
@@ -32,10 +34,23 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """The offset is another since `time_s`, by `step_s`."""
+    """The offset is another since about `time_s`.
+
+    :ivar before_s: what it was until then, and by how much it grew in a second, in seconds (`slope`).
+    :ivar after_s: what it is since then.
+    :ivar readings: that say so, believed or not at first.
+    """
 
     time_s: float
-    step_s: float
+    before_s: float
+    slope: float
+    after_s: float
+    readings: tuple[Reading, ...]
+
+    @property
+    def step_s(self) -> float:
+        """By how much it has changed."""
+        return self.after_s - self.before_s
 
 
 class Tracker:
@@ -60,7 +75,7 @@ class Tracker:
         level_s = self._level_s()
         if level_s is not None and abs(reading.offset_s - level_s) >= _STEP_S:
             self._elsewhere = [*(each for each in self._elsewhere if _agree(each, reading)), reading]
-            self._look_for_step(level_s)
+            self._look_for_step()
         elif reading.is_believed:
             self._elsewhere = []
             self._readings.append(reading)
@@ -72,14 +87,28 @@ class Tracker:
             return None
         return float(np.median([each.offset_s for each in list(self._readings)[-_LEVEL:]]))
 
-    def _look_for_step(self, level_s: float) -> None:
+    def _look_for_step(self) -> None:
         """A step is where several readings agree with each other, and not with those before; the last is believed."""
         since = self._elsewhere
         if len(since) < _STEP_READINGS or not since[-1].is_believed:
             return
         offset_s = float(np.median([each.offset_s for each in since]))
-        self._step = Step((self._readings[-1].time_s + since[0].time_s) / 2, offset_s - level_s)
+        time_s = (self._readings[-1].time_s + since[0].time_s) / 2
+        self._step = Step(time_s, *self._before(time_s), offset_s, tuple(since))
         self._readings, self._elsewhere = deque(since), []
+
+    def _before(self, time_s: float) -> tuple[float, float]:
+        """What the offset would be, and its slope, if it had gone on as in the windows that do not reach so far."""
+        clear = [each for each in self._readings if each.time_s < time_s - self._window_s / 2][-_SLOPE:]
+        if len(clear) < _LEVEL:
+            clear = list(self._readings)[-_LEVEL:]
+        times_s, offsets_s = np.array([(each.time_s, each.offset_s) for each in clear]).T
+        level_s = float(np.median(offsets_s[-_LEVEL:]))
+        slope, height_s = np.polyfit(times_s - time_s, offsets_s, 1)
+        off_s = offsets_s - (slope * (times_s - time_s) + height_s)
+        if off_s.std() > _SLOPES * offsets_s.std():
+            return level_s, 0.0
+        return float(height_s), float(slope)
 
     def take_step(self) -> Step | None:
         """A step that was found and not yet taken."""

@@ -102,17 +102,43 @@ def test_a_step_is_reported_in_time(seen: Seen) -> None:
     assert known_s - result.step_age_ms / 1000 == pytest.approx(10, abs=1)
 
 
-def test_an_incident_begins_where_the_sound_went_out_of_time(seen: Seen) -> None:
-    """Not when it was known, some seconds later."""
-    late = np.concatenate([seen.samples[: 8 * RATE_HZ], seen.samples[8 * RATE_HZ - round(0.3 * RATE_HZ) :]])
-    frames = list(stream(seen.pictures, late))
-    tracker = IncidentTracker({"lip_sync": metrics_of(LipSync)})
+def incidents_of(items: Iterable[Item]) -> list[Incident]:
+    """What a run would tell of a stream."""
+    infos = metrics_of(LipSync)
+    tracker = IncidentTracker({"lip_sync": infos})
     incidents: list[Incident] = []
-    for (frame, _), result in zip(frames, measured(frames), strict=True):
-        incidents += tracker.add(Record(frame, {"lip_sync": record_of(result, metrics_of(LipSync))}))
-    incidents += tracker.end()
-    (found,) = (each for each in incidents if each.kind == "out_of_sync")
-    assert found.start_s == pytest.approx(8, abs=1)
+    items = list(items)
+    for (frame, _), result in zip(items, measured(items), strict=True):
+        incidents += tracker.add(Record(frame, {"lip_sync": record_of(result, infos)}))
+    return [*incidents, *tracker.end()]
+
+
+@pytest.mark.parametrize("step_ms", [-280, 280])
+def test_an_incident_begins_where_the_sound_went_out_of_time(seen: Seen, step_ms: int) -> None:
+    """In the middle of a phrase; not when it was known, some seconds later."""
+    begin, step = 7 * RATE_HZ, round(0.001 * step_ms * RATE_HZ)
+    moved = np.concatenate([seen.samples[:begin], seen.samples[begin - step :]])
+    kinds = {each.kind: each for each in incidents_of(stream(seen.pictures, moved))}
+    assert set(kinds) == {"out_of_sync", "unacceptable_sync", "sync_step"}
+    assert all(each.start_s == pytest.approx(7, abs=0.1) for each in kinds.values())
+
+
+def test_an_incident_of_lips_without_a_voice_is_where_it_was(seen: Seen) -> None:
+    """The voice is gone from 7 s to 10 s, both within phrases."""
+    samples = seen.samples.copy()
+    samples[7 * RATE_HZ : 10 * RATE_HZ] = 0
+    (found,) = incidents_of(stream(seen.pictures, samples))
+    assert found.kind == "mouth_without_voice"
+    assert [found.start_s, found.end_s] == pytest.approx([7, 10], abs=0.1)
+
+
+def test_an_incident_of_a_voice_without_lips_is_where_it_was(seen: Seen) -> None:
+    """The face is the same from 7 s to 10 s, both within phrases."""
+    still = at(seen.pictures, 7, 8)[0][1]
+    pictures = [(frame, still if 7 <= frame.time_s < 10 else face) for frame, face in seen.pictures]
+    (found,) = incidents_of(stream(pictures, seen.samples))
+    assert found.kind == "voice_without_mouth"
+    assert [found.start_s, found.end_s] == pytest.approx([7, 10], abs=0.1)
 
 
 def test_sound_that_belongs_elsewhere_moves_what_was_found(seen: Seen) -> None:
@@ -273,7 +299,7 @@ def test_no_face_is_a_state(seen: Seen) -> None:
     pictures = [(frame, FaceLandmarks(face_present=False)) for frame, _ in at(seen.pictures, 0, 5)]
     results = measured(stream(pictures, seen.samples))
     assert {result.state for result in results} == {None, State.NO_FACE}
-    assert results[-1].mouth_without_voice is False
+    assert results[-1].mouth_without_voice is None
 
 
 def test_an_offset_ends_with_the_stream(seen: Seen) -> None:

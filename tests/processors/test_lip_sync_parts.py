@@ -31,7 +31,7 @@ from processors.lip_sync.features import (
 )
 from processors.lip_sync.gate import Gate, Reading, spoken_s
 from processors.lip_sync.history import History
-from processors.lip_sync.limits import LIMITS, LimitName, Verdict
+from processors.lip_sync.limits import LIMITS, LimitName
 from processors.lip_sync.model import Calibration, LipSyncModel, correlated, load, shipped
 from processors.lip_sync.tracker import Tracker
 from processors.speech import RATE_HZ
@@ -525,6 +525,20 @@ def test_single_offsets_that_are_far_off_do_not_tilt_the_drift() -> None:
     assert abs(drift.ms_per_min) < 1
 
 
+def test_a_step_knows_how_it_was_before_it() -> None:
+    """At a level, which is the median of the last offsets; or in a drift, which goes on until then."""
+    step = followed([*RANDOM.normal(0, 0.003, 20), *[0.2] * 4]).take_step()
+    assert step is not None
+    assert step.before_s == pytest.approx(0, abs=0.005)
+    assert step.slope == 0
+    assert [each.offset_s for each in step.readings] == [0.2] * 3
+    drifting = [0.010 * number / 2 for number in range(30)]
+    step = followed([*drifting, *[0.0] * 4]).take_step()
+    assert step is not None
+    assert step.slope == pytest.approx(0.010)
+    assert step.before_s == pytest.approx(0.010 * step.time_s)
+
+
 def test_offsets_move_with_the_sound() -> None:
     """What is known to belong 100 ms later was that much later all along: it is no step."""
     tracker = followed([0.0] * 20)
@@ -600,11 +614,3 @@ def test_limits_are_those_of_the_standards(name: LimitName, early_ms: float, lat
     assert limits.excess_ms(late_ms + 7) == 7
     assert limits.excess_ms(-early_ms - 7) == 7
     assert limits.excess_ms(0) < 0
-
-
-def test_a_verdict_is_sure_before_it_begins() -> None:
-    """It begins where all the interval exceeds the limit, and ends where the offset no longer does."""
-    verdict = Verdict(LIMITS["itu_detectable"])
-    assert [verdict.of(each, 20.0) for each in (100, 140, 150, 130, 120, 130, -60, -70, -50, -40)] == [
-        *(False, False, True, True, False, False, False, True, True, False)
-    ]
