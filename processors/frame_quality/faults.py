@@ -11,6 +11,7 @@ from processors.frame_quality.usual import Departure, Usual
 __all__ = ["Faults"]
 
 _SHARP_AGAIN = 0.65
+_STIR_S, _AS_MUCH = 1.0, 0.9  # what noise changes from picture to picture is nearly always the same
 
 
 class Faults:
@@ -30,7 +31,7 @@ class Faults:
             lambda usual: 0.7 * max(blockiness_limit, 2.5 * usual),
             from_start=1.0,
         )
-        self._stir = Departure(usual_s, _much_stir, _much_stir, share=0.9)
+        self._stir = Usual(_STIR_S)
 
     def add(self, time_s: float, contrast_rms: float, detail: Figures, step: Step | None) -> Figures:
         """What is wrong with the next picture."""
@@ -42,7 +43,7 @@ class Faults:
             "blocky": None if blocks is None else self._blocks.judge(time_s, blocks),
         }
         if not any(found.values()):
-            self._learn(time_s, softness, noise, blocks, stir)
+            self._learn(time_s, softness, noise, blocks)
         return found
 
     def forget(self) -> None:
@@ -56,21 +57,24 @@ class Faults:
         return self._blur.judge(time_s, min(ratios)) if ratios else None
 
     def _is_noisy(self, time_s: float, noise: float, stir: float) -> bool | None:
-        """Encoders smear noise within two pictures to blotches, as coarse as any picture, that change all the time."""
-        return self._noise.judge(time_s, noise, held=bool(self._stir.judge(time_s, stir)))
+        """Encoders may smear noise to blotches, as coarse as any picture, that change as much as the noise did.
 
-    def _learn(
-        self, time_s: float, softness: Sequence[float], noise: float | None, blocks: float | None, stir: float
-    ) -> None:
+        When the noise has gone, they take some pictures to correct what is left of it: these change less and less.
+        """
+        usual_stir = self._stir.level
+        noisy = self._noise.judge(time_s, noise, held=usual_stir is not None and stir >= _AS_MUCH * usual_stir > 0)
+        if noisy:
+            self._stir.add(time_s, stir)
+        else:
+            self._stir.forget()
+        return noisy
+
+    def _learn(self, time_s: float, softness: Sequence[float], noise: float | None, blocks: float | None) -> None:
         for now, usual in zip(softness, self._softness, strict=True):
             usual.add(time_s, now)
-        for value, departure in ((noise, self._noise), (blocks, self._blocks), (stir, self._stir)):
+        for value, departure in ((noise, self._noise), (blocks, self._blocks)):
             if value is not None:
                 departure.learn(time_s, value)
-
-
-def _much_stir(usual: float) -> float:
-    return 1.5 * usual + 0.25
 
 
 def _softness(contrast_rms: float, tenengrad: float) -> tuple[float, float]:

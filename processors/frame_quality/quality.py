@@ -18,6 +18,7 @@ from vision import Frame, IncidentRule, Picture, Processor, Result, metric
 __all__ = ["FrameQuality", "FrameQualityOptions", "FrameQualityProcessor"]
 
 _ZEROED, _SATURATED = 15, 241  # of both U and V: green is memory of zeros, magenta its opposite
+_SMEARED_S = 0.2  # of noise, to which an encoder leaves none for a picture or two
 _ABRUPT_S = 0.1  # three pictures at 30 fps: shorter ones may be a cut, or an encoder that has not yet caught up
 
 
@@ -76,7 +77,7 @@ class FrameQuality(Result):
         "noise has risen above noise_ratio of what is usual, and the picture has not calmed down since",
         unit="bool",
         good="false",
-        incident=IncidentRule("noise", when=True, min_s=_ABRUPT_S, worst="noise"),
+        incident=IncidentRule("noise", when=True, min_s=_ABRUPT_S, worst="noise", join_s=_SMEARED_S),
     )
     blockiness: float | None = metric(
         "Mean step of luma across the 8 px grid over that elsewhere, of both directions the lower; 1: no grid",

@@ -17,10 +17,10 @@ Limit = Callable[[float], float]
 
 
 class Usual:
-    """The median of a figure over the last seconds, or what another share of its values lies below."""
+    """The median of a figure over the last seconds."""
 
-    def __init__(self, window_s: float, share: float = 0.5) -> None:
-        self._window_s, self._share = window_s, share
+    def __init__(self, window_s: float) -> None:
+        self._window_s = window_s
         self._values: deque[tuple[float, float]] = deque()
         self._sorted: list[float] = []
 
@@ -29,7 +29,7 @@ class Usual:
         """`None` until enough was seen."""
         if len(self._values) < _FEWEST or self._values[-1][0] - self._values[0][0] < _SETTLED_S:
             return None
-        return self._sorted[int(len(self._sorted) * self._share)]
+        return self._sorted[len(self._sorted) // 2]
 
     def add(self, time_s: float, value: float) -> None:
         """Take the next value."""
@@ -52,14 +52,12 @@ class Departure:
     pictures to recover does not count.
     """
 
-    def __init__(
-        self, window_s: float, begin: Limit, keep: Limit, *, share: float = 0.5, from_start: float | None = None
-    ) -> None:
+    def __init__(self, window_s: float, begin: Limit, keep: Limit, *, from_start: float | None = None) -> None:
         """`begin` makes the limit of the usual level, which is taken to be `from_start` until it is known.
 
-        `keep` makes a lower one, below which it is back in any case; usual is what a `share` of the values lies below.
+        `keep` makes a lower one, below which it is back in any case.
         """
-        self._usual, self._there = Usual(window_s, share), Usual(_THERE_S)
+        self._usual, self._there = Usual(window_s), Usual(_THERE_S)
         self._begin, self._keep, self._from_start = begin, keep, from_start
         self._departed = False
 
