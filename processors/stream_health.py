@@ -6,7 +6,7 @@ import statistics
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ _JITTER_WINDOW, _FEWEST = 30, 5  # intervals, as libwebrtc has it for freezes
 _USUAL_WINDOW_S = 30.0
 _STALE_S = 2.5  # figures of the network come with a picture a second
 _ALSO = 0.5  # sound that is late by half as much as the picture is late with it
+_HOVERING_S = 0.2  # pictures in time between late ones for no longer than this: lateness goes about its limit
 
 _COUNTS = {
     "video_packets_lost": "video_packets_lost",
@@ -35,6 +36,12 @@ _COUNTS = {
 """Metrics that are counts of the last second, and what the transport calls them."""
 
 _FIRSTS = ("first_packet_s", "first_picture_s", "first_sound_s")
+
+
+def _late(cause: Literal["sender", "network"]) -> IncidentRule:
+    return IncidentRule(
+        "late", when=True, min_s=0.1, join_s=_HOVERING_S, severity="warning", cause=cause, worst="lateness_ms"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +126,14 @@ class StreamHealth(Result):
         "lateness_ms is at least late_ms, and sound is not as late: pictures are sent late",
         unit="bool",
         good="false",
-        incident=IncidentRule("late", when=True, min_s=0.1, severity="warning", cause="sender", worst="lateness_ms"),
+        incident=_late("sender"),
         default=None,
     )
     delayed: bool | None = metric(
         "lateness_ms is at least late_ms, and so is sound, by at least half as much: the way takes longer",
         unit="bool",
         good="false",
-        incident=IncidentRule("late", when=True, min_s=0.1, severity="warning", cause="network", worst="lateness_ms"),
+        incident=_late("network"),
         default=None,
     )
     video_bitrate: float | None = metric(
@@ -216,7 +223,7 @@ class StreamHealthOptions(vision.Options):
     """Options of `stream_health`."""
 
     late_ms: float = Field(
-        220, gt=0, description="A picture that comes so much later than the least delayed one is late."
+        250, gt=0, description="A picture that comes so much later than the least delayed one is late."
     )
 
 

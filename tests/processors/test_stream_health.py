@@ -15,9 +15,13 @@ from hypothesis import strategies as st
 
 from processors.stream_health import StreamHealth, StreamHealthProcessor
 from vision import Frame, StreamInfo
+from vision.incidents import Incident, IncidentTracker
+from vision.record import Record
+from vision.result import metrics_of, record_of
 from vision.testing import check_processor, make_frame, make_picture
 
 STEP_S = 1 / 30
+METRICS = metrics_of(StreamHealth)
 INTERVALS_MS = st.lists(st.sampled_from([33, 33, 33, 40, 99, 184, 201, 500, 2003, 4999, 5003]), max_size=100)
 Transport = Mapping[str, float | None]
 
@@ -174,6 +178,49 @@ def test_late_pictures_are_told_from_a_slow_way() -> None:
         assert not any(getattr(result, other) for result in results)
         assert results[75].lateness_ms == pytest.approx(300)
         assert results[95].lateness_ms == pytest.approx(0, abs=1e-6)
+
+
+def in_order(fps: float, from_s: float, until_s: float, late_s: float, phase_s: float = 0.0) -> list[Frame]:
+    """Pictures of four seconds, of which those of some time are sent late, and none before the one before it."""
+    frames, free_s = [], 0.0
+    for number in range(round(4 * fps)):
+        time_s = phase_s + number / fps
+        free_s = max(free_s, time_s + (late_s if from_s <= time_s < until_s else 0.0))
+        frames.append(shown(time_s, free_s + 0.5))
+    return frames
+
+
+def incidents(frames: Sequence[Frame]) -> list[Incident]:
+    """The incidents that a run makes of them."""
+    tracker = IncidentTracker({"stream_health": METRICS})
+    told = [
+        incident
+        for frame, result in zip(frames, measured(frames), strict=True)
+        for incident in tracker.add(Record(frame, {"stream_health": record_of(result, METRICS)}))
+    ]
+    return [*told, *tracker.end()]
+
+
+@pytest.mark.parametrize("fps", [25, 30])
+def test_late_begins_and_ends_with_the_fault_wherever_that_is_between_pictures(fps: float) -> None:
+    """0.3 s late: both within 100 ms of the fault itself, though those behind it are held up by those that are late."""
+    for step in range(20):
+        phase_s = step / 20 / fps
+        (late,) = incidents(in_order(fps, 1.0, 2.0, 0.3, phase_s))
+        assert (late.kind, late.cause) == ("late", "sender")
+        assert 0 <= late.start_s - 1.0 < 0.05
+        assert 0 < late.end_s - 2.0 < 0.09
+
+
+def test_lateness_that_hovers_about_its_limit_is_one_incident() -> None:
+    """Not one for each time that it gets there."""
+    frames = [shown(number * STEP_S) for number in range(120)]
+    for number in range(40, 80):
+        frames[number] = shown(number * STEP_S, number * STEP_S + 0.5 + (0.253 if number % 4 < 2 else 0.247))
+    (late,) = incidents(frames)
+    assert late.start_s == pytest.approx(40 * STEP_S)
+    assert late.end_s == pytest.approx(78 * STEP_S)
+    assert late.evidence["worst"]["value"] == pytest.approx(253)
 
 
 def test_lateness_is_against_the_last_half_minute() -> None:
