@@ -78,6 +78,7 @@ class Heard:
     skew_ms: float | None
     drift_ppm: float | None
     slips: int
+    slip_s: tuple[float, float] | None
 
     @property
     def inside(self) -> bool:
@@ -178,7 +179,7 @@ def _heard(clock: SenderClock, true_s: float, track_s: float, leg: Leg, end: _Re
     quality, relation = clock.quality, clock.relation
     error_ms = 1000 * (relation.media(clock.media_from_track("sound", same)) - time_s)
     known = quality.kind, quality.error_ms, quality.arrival_skew_ms, quality.drift_ppm
-    return Heard(true_s, time_s, error_ms, *known, relation.slips)
+    return Heard(true_s, time_s, error_ms, *known, relation.slips, relation.slip_s)
 
 
 PICTURE, SOUND = Leg(1 / 30), Leg(0.02)

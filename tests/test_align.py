@@ -233,10 +233,11 @@ def test_a_step_by_the_sender_says_so() -> None:
     aligner.push_picture(_timed(0.0))
     assert len(list(aligner.poll(0.0, _quality))) == 1
     assert not list(aligner.poll(0.05, _quality, Relation(shift_s=0.02)))
-    (frame,) = aligner.poll(0.5, _quality, Relation(shift_s=0.05, slips=1))
+    (frame,) = aligner.poll(0.5, _quality, Relation(shift_s=0.05, slips=1, slip_s=(-0.3, -0.2)))
     assert frame.maybe_picture is None
     assert frame.clock_step is not None
     assert frame.clock_step.by_sender
+    assert frame.clock_step.between_s == (-0.3, -0.2)
     assert frame.clock_step.ms == pytest.approx(50)
     assert frame.sound.start_s == pytest.approx(0.05)
 

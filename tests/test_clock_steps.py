@@ -124,11 +124,21 @@ def test_small_movements_add_up() -> None:
 
 
 def test_only_the_senders_steps_are_incidents() -> None:
-    """A correction of ours says nothing of anybody."""
+    """A correction of ours says nothing of anybody, and nobody sees or hears a slip of less than 15 ms."""
     assert not list(clock_slips(make_frame()))
     assert not list(clock_slips(_stepped(3, 40.0)))
-    (slip,) = clock_slips(_stepped(3, 40.0, by_sender=True))
-    assert (slip.kind, slip.cause, slip.start_s, slip.evidence["value"]) == ("clock_slip", "sender", 0.1, 40.0)
+    assert not list(clock_slips(_stepped(3, -14.9, by_sender=True)))
+    (slip,) = clock_slips(_stepped(3, -15.0, by_sender=True))
+    assert (slip.kind, slip.cause, slip.start_s, slip.evidence["value"]) == ("clock_slip", "sender", 0.1, -15.0)
+
+
+def test_a_slip_is_dated_when_it_was_and_not_when_it_was_told() -> None:
+    """As far as that is known; the evidence has both."""
+    step = ClockStep(40.0, by_sender=True, between_s=(2.04, 2.08))
+    (slip,) = clock_slips(make_frame(index=90, clock_step=step))
+    assert (slip.start_s, slip.end_s, slip.evidence["told_s"]) == (2.04, 2.08, 3.0)
+    both = step.after(ClockStep(-5.0)).after(ClockStep(20.0, by_sender=True, between_s=(1.0, 2.0)))
+    assert both == ClockStep(55.0, by_sender=True, between_s=(1.0, 2.08))
 
 
 def test_the_record_says_how_the_clock_is() -> None:

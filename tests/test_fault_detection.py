@@ -66,8 +66,8 @@ def test_the_runs_are_good_configurations(tmp_path: Path) -> None:
         assert load(path).source.use == "simulator"
 
 
-def _planted(kind: str, start_s: float, end_s: float) -> Planted:
-    fault = Fault.model_validate({"kind": kind, "start_s": start_s, "duration_s": end_s - start_s})
+def _planted(kind: str, start_s: float, end_s: float, **amount: float) -> Planted:
+    fault = Fault.model_validate({"kind": kind, "start_s": start_s, "duration_s": end_s - start_s, **amount})
     return Planted(fault, start_s, end_s)
 
 
@@ -106,6 +106,25 @@ def test_found_missed_and_false_are_told_apart() -> None:
         "the machine kept up in all 1 runs": True,
     }
     assert "black" in table(rows([outcome]))
+
+
+def test_pictures_that_are_sent_late_by_their_own_reports_slip_at_both_ends() -> None:
+    """Each end is to be found, at its own time; what is late enough is late besides, and nothing else may be told."""
+    planted = [
+        _planted("send_time_reports", 10, 14, offset_ms=100),
+        _planted("send_time_reports", 20, 24, offset_ms=260),
+    ]
+    slips = [_found("clock_slip", at_s, at_s + 0.04, "sender") for at_s in (9.98, 13.99, 19.97, 24.15)]
+    middle, late, rightly_late = (
+        _found("clock_slip", 12, 12, "sender"),
+        _found("late", 10, 14, "sender"),
+        _found("late", 20, 24, "sender"),
+    )
+    (row,) = rows([_outcome(planted, [*slips, middle, late, rightly_late], "reports")])
+    assert (row.planted, row.found, row.caused, row.right, row.false) == (4, 4, 4, 4, 1)
+    assert row.starts_s == [-0.02, -0.01, -0.03, 0.15]
+    assert unexplained(_outcome(planted, [*slips, middle, late, rightly_late])) == [middle, late]
+    assert rows([_outcome(planted, slips[:3])])[0].recall == 0.75
 
 
 @pytest.mark.parametrize(("found", "holds"), [([], True), ([_found("noise", 3, 4)], False)])

@@ -138,6 +138,49 @@ def test_a_slip_is_the_senders_and_is_followed_with_the_next_report() -> None:
             assert slips[0]["ms"] == pytest.approx(1000 * slip_s, abs=0.5)
 
 
+@pytest.mark.parametrize("slip_s", [0.05, 0.11, 0.25, -0.11])
+@pytest.mark.parametrize("every_s", [1.0, 5.0])
+def test_a_slip_is_dated_to_a_unit_though_it_is_told_later(slip_s: float, every_s: float) -> None:
+    """Of the sound, and of pictures that are sent later by their own reports."""
+
+    def slipped(time_s: float) -> float:
+        return max(0.0, -slip_s) + slip_s * (time_s > 17.4)
+
+    sound = replace(_SOUND, behind_s=slipped, report_every_s=every_s)
+    picture = replace(
+        _PICTURE,
+        delay_s=lambda time_s: 0.05 + slipped(time_s),
+        ntp_off_s=slipped,
+        report_every_s=every_s,
+        jitter_s=0.004,
+    )
+    for legs, unit_s in (((_PICTURE, sound), 0.02), ((picture, _SOUND), 0.034)):
+        last = played(*legs, 40).heard[-1]
+        assert last.slips == 1
+        assert last.slip_s is not None
+        begin_s, end_s = last.slip_s
+        assert end_s - begin_s < unit_s + 0.001
+        assert begin_s - 0.02 < 17.4 < end_s + unit_s
+
+
+def test_a_slip_that_two_reports_tell_before_packets_bear_it_out_is_one() -> None:
+    """The least delayed of a second's pictures may still be from before it, when reports of it come twice."""
+    late = _later(17.06, 0.14)
+    picture = replace(_PICTURE, delay_s=lambda time_s: 0.05 + late(time_s), ntp_off_s=late, report_every_s=0.6)
+    for seed in range(5):
+        run = played(picture, _SOUND, 30, seed)
+        assert run.heard[-1].slips == 1
+        assert run.heard[-1].slip_s == pytest.approx((17.04, 17.08), abs=0.04)
+
+
+@pytest.mark.parametrize("jump_s", [1.0, 1.5, -1.9, 20.0, -100.0])
+def test_a_wall_clock_that_is_set_for_a_while_is_no_slip(jump_s: float) -> None:
+    """Reports of both tracks are wrong by as much, so that nothing changes between them."""
+    for seed in range(5):
+        off = _both(ntp_off_s=lambda time_s: jump_s * (12.3 < time_s < 16.1))
+        assert played(*off, 30, seed).heard[-1].slips == 0
+
+
 def test_a_wall_clock_that_is_set_moves_nothing() -> None:
     """Not while one track's reports are of the old time and the other's of the new, and not afterwards."""
     run = played(*_both(ntp_off_s=_later(15.3, _HOUR_S)), 40)

@@ -307,7 +307,9 @@ class Aligner:
         if not self._sound.is_heard:
             self._told = relation
         elif abs(step_s) >= _STEP_S:
-            self._step = ClockStep(1000 * step_s, relation.slips != self._told.slips).after(self._step)
+            slipped = relation.slips != self._told.slips
+            step = ClockStep(1000 * step_s, slipped, relation.slip_s if slipped else None)
+            self._step = step.after(self._step)
             self._told = relation
 
     @property

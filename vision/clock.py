@@ -39,12 +39,14 @@ class Relation:
 
     :ivar slips: how often so far the sender's own relation has slipped; a step of the relation is the sender's where
         this grew with it, and else a correction.
+    :ivar slip_s: the media times between which the last slip was.
     """
 
     shift_s: float = 0.0
     drift: float = 0.0
     at_s: float = 0.0
     slips: int = 0
+    slip_s: tuple[float, float] | None = None
 
     def laid_out(self, time_s: float) -> float:
         """Where the sound was laid out that belongs to a media time."""

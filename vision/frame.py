@@ -234,16 +234,21 @@ class ClockStep:
 
     :ivar ms: by how much later; negative: earlier.
     :ivar by_sender: the sender's own relation has slipped; else it is only known better than before.
+    :ivar between_s: the media times between which it has; `None`: not known. It is often before the frames that were
+        told last.
     """
 
     ms: float
     by_sender: bool = False
+    between_s: tuple[float, float] | None = None
 
     def after(self, earlier: ClockStep | None) -> ClockStep:
         """This step and one before it, as one."""
         if earlier is None:
             return self
-        return ClockStep(self.ms + earlier.ms, self.by_sender or earlier.by_sender)
+        known = [step.between_s for step in (earlier, self) if step.between_s is not None]
+        between_s = (min(begin_s for begin_s, _ in known), max(end_s for _, end_s in known)) if known else None
+        return ClockStep(self.ms + earlier.ms, self.by_sender or earlier.by_sender, between_s)
 
 
 @dataclass(frozen=True, slots=True)

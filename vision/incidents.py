@@ -16,6 +16,7 @@ __all__ = ["Incident", "IncidentTracker", "OpenStretch", "clock_slips", "losses_
 _ROUNDING_S = 1e-6  # times are floats: three pictures at 30 fps are a tenth of a second, and no less
 _AROUND = 3  # values told from before a stretch, and from behind it
 _MOST_WITHIN = 16  # and from within, evenly spread
+_LEAST_SLIP_MS = 15.0  # ATSC IS-191: sound is at most 15 ms early; a smaller slip makes nothing wrong that was right
 _CORRUPTION = IncidentRule("corruption", when=True, min_s=0.0, cause=None, join_s=1.0)
 _TOLD_AS: dict[Cause, str] = {"network": "packets_lost", "receiver": "not_decoded", "overload": "dropped"}
 
@@ -304,9 +305,13 @@ def losses_as_evidence(lost: Losses) -> dict[str, int]:
 
 
 def clock_slips(frame: Frame) -> Iterator[Incident]:
-    """Where the sender's relation between picture and sound has slipped by its own word, at the frame that knows it."""
+    """Where the sender's relation between picture and sound has slipped by its own word, at the frame that tells of it.
+
+    The incident is as long as it is uncertain when that was.
+    """
     step = frame.clock_step
-    if step is not None and step.by_sender:
-        time_s = round(frame.time_s, 6)
-        evidence = {"metric": "clock.step_ms", "value": round(step.ms, 1)}
-        yield Incident("clock_slip", "sender", time_s, time_s, "warning", evidence)
+    if step is not None and step.by_sender and abs(step.ms) >= _LEAST_SLIP_MS:
+        told_s = round(frame.time_s, 6)
+        start_s, end_s = (round(time_s, 6) for time_s in step.between_s or (told_s, told_s))
+        evidence = {"metric": "clock.step_ms", "value": round(step.ms, 1), "told_s": told_s}
+        yield Incident("clock_slip", "sender", max(start_s, 0.0), max(end_s, 0.0), "warning", evidence)

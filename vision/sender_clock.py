@@ -9,15 +9,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from vision.arrivals import Arrivals
 from vision.clock import AS_LAID_OUT, ArrivalClock, Relation, SaidBy, Track
 from vision.frame import ClockQuality
-from vision.rtp.sender_time import IMPLAUSIBLE_S, SenderTime, Verdict
+from vision.rtp.sender_time import IMPLAUSIBLE_S, LEAST_SLIP_S, SenderTime, Step, Verdict
 
 __all__ = ["SenderClock"]
 
 _TRACKS: tuple[Track, Track] = ("picture", "sound")
 _BEST_FIRST: tuple[SaidBy, SaidBy] = ("capture_time", "sender_report")
-_RECENT, _LEAST_RECENT, _RECENT_S = 25, 3, 1.0  # units; the least delayed of them says how the track comes
 _NEAR_S = 10.0  # what a sender says of its present is about what it sends
 _USUAL = 9  # skews that say what is usual
 _KEPT_UP_S = 30.0  # what has not been said for so long is not said any more
@@ -64,7 +64,7 @@ class SenderClock(ArrivalClock):
         super().__init__(tracks, settle_s, patience_s)
         self._times: dict[tuple[Track, SaidBy], SenderTime] = {}
         self._last: dict[Track, tuple[float, float]] = {}  # track time and arrival of the newest unit
-        self._recent: dict[Track, deque[tuple[float, float]]] = {}  # arrival of the newest units, and less track time
+        self._arrivals: dict[Track, Arrivals] = {}
         self._early: dict[tuple[Track, SaidBy], _Said] = {}  # said before anything of that count had come
         self._adopted: _Adopted | None = None
         self._relation = AS_LAID_OUT
@@ -73,17 +73,16 @@ class SenderClock(ArrivalClock):
         self._reported: set[Track] = set()
         self._slips: deque[dict[str, Any]] = deque(maxlen=_MOST_SLIPS)
         self._slipped = 0
+        self._slip_s: tuple[float, float] | None = None
 
     def observe(self, track: Track, track_s: float, arrival_s: float) -> None:
         super().observe(track, track_s, arrival_s)
         self._last[track] = track_s, arrival_s
-        recent = self._recent.setdefault(track, deque(maxlen=_RECENT))
-        recent.append((arrival_s, arrival_s - track_s))
-        while len(recent) > _LEAST_RECENT and arrival_s - recent[0][0] > _RECENT_S:
-            recent.popleft()
+        arrivals = self._arrivals.setdefault(track, Arrivals())
+        arrivals.add(track_s, arrival_s)
         for (of, said_by), time in self._times.items():
             if of == track:
-                self._heed(track, said_by, time.reconsider(self._delay_s(track)), arrival_s)
+                self._heed(track, said_by, time.reconsider(arrivals.delay_s), arrival_s)
         for said_by in _BEST_FIRST:
             said = self._early.get((track, said_by))
             if said is not None and self._is_near(track, said.track_s, said.arrival_s):
@@ -96,7 +95,7 @@ class SenderClock(ArrivalClock):
             return
         time = self._times.setdefault((track, said_by), SenderTime())
         self._reported.add(track)
-        self._heed(track, said_by, time.add(track_s, sender_s, self._delay_s(track)), arrival_s)
+        self._heed(track, said_by, time.add(track_s, sender_s, self._arrivals[track].delay_s), arrival_s)
 
     def restart(self, track: Track) -> None:
         super().restart(track)
@@ -118,7 +117,8 @@ class SenderClock(ArrivalClock):
         skew_s = self._skew_s(adopted.relation)
         error_s = abs(skew_s - self._usual_skew_s) + adopted.doubt_s + _HELD_DRIFT * adopted.held_s
         for track in _TRACKS:
-            error_s += self._times[track, adopted.said_by].error_s(self._last[track][0]) + self._unevenness_s(track)
+            error_s += self._times[track, adopted.said_by].error_s(self._last[track][0])
+            error_s += self._arrivals[track].unevenness_s
         drift = self._drift(adopted.said_by)
         drift_ppm = None if drift is None else round(1e6 * drift, 1) + 0.0  # no -0.0
         return ClockQuality(adopted.said_by, round(1000 * error_s, 1), round(1000 * skew_s, 1) + 0.0, drift_ppm)
@@ -137,7 +137,7 @@ class SenderClock(ArrivalClock):
 
     def _begin_anew(self, track: Track, jump_s: float) -> None:
         super()._begin_anew(track, jump_s)
-        self._recent[track].clear()
+        self._arrivals[track].clear()
         self._forget(track)
 
     def _forget(self, track: Track) -> None:
@@ -156,23 +156,30 @@ class SenderClock(ArrivalClock):
         last_s, came_s = self._last[track]
         return abs(track_s - last_s - (arrival_s - came_s)) <= _NEAR_S
 
-    def _delay_s(self, track: Track) -> float:
-        """Arrival minus track time of the least delayed among the newest units."""
-        return min(delay_s for _, delay_s in self._recent[track])
-
-    def _unevenness_s(self, track: Track) -> float:
-        """How far that may be from the least delay there is: about as far as the next one, and seldom twice that."""
-        least = sorted(delay_s for _, delay_s in self._recent[track])[:2]
-        return 2 * (least[-1] - least[0])
-
     def _heed(self, track: Track, said_by: SaidBy, verdict: Verdict | None, now_s: float) -> None:
         if verdict is None:
             return
-        step_s = self._times[track, said_by].step_s
-        if verdict == "slipped" and said_by == self._said_by() and abs(step_s) <= IMPLAUSIBLE_S:
-            self._slipped += 1
-            self._slips.append({"track": track, "arrival_s": round(now_s, 3), "ms": round(1000 * step_s, 1)})
+        if said_by == self._said_by() and self._origin is not None:
+            self._note_slip(track, self._times[track, said_by].step, verdict, now_s)
         self._adopt(now_s)
+
+    def _note_slip(self, track: Track, step: Step | None, verdict: Verdict, now_s: float) -> None:
+        """The relation has moved: it has slipped where the packets bear that out, at once or by now."""
+        if step is None or not LEAST_SLIP_S < abs(step.s) <= IMPLAUSIBLE_S:
+            return
+        turn = self._arrivals[track].turn(step, lasting=verdict != "slipped")
+        if turn is None and verdict != "slipped":
+            return
+        from_s, until_s = turn or (step.from_s, step.until_s)
+        begin_s, end_s = self._media(track, from_s), self._media(track, until_s)
+        end_s += step.s if track == "sound" else 0.0  # what comes behind the slip belongs so much later
+        self._slipped, self._slip_s = self._slipped + 1, (min(begin_s, end_s), max(begin_s, end_s))
+        self._slips.append({"track": track, "arrival_s": round(now_s, 3), "ms": round(1000 * step.s, 1)})
+
+    def _media(self, track: Track, track_s: float) -> float:
+        """The media time of a time of a track, by the relation in force."""
+        laid_out_s = self.media_from_track(track, track_s)
+        return laid_out_s if track == "picture" else self._relation.media(laid_out_s)
 
     def _said_by(self) -> SaidBy | None:
         """The best way in which the sender says the time of both tracks; if all are given up, the best of these."""
@@ -225,7 +232,7 @@ class SenderClock(ArrivalClock):
         track_s, _ = self._last["picture"]
         at_s = self.media_from_track("picture", track_s)
         laid_out_s = self.media_from_track("sound", sound.track_s(picture.sender_s(track_s)))
-        return Relation(at_s - laid_out_s, -(self._drift(said_by) or 0.0), at_s, self._slipped)
+        return Relation(at_s - laid_out_s, -(self._drift(said_by) or 0.0), at_s, self._slipped, self._slip_s)
 
     def _drift(self, said_by: SaidBy) -> float | None:
         """How much faster than the pictures' the clock of the sound runs, as a ratio."""
@@ -237,7 +244,7 @@ class SenderClock(ArrivalClock):
     def _skew_s(self, relation: Relation) -> float:
         """How much later than the pictures that sound comes which belongs to them by a relation."""
         coming_s = [
-            self._delay_s(track) + track_s - self.media_from_track(track, track_s)
+            self._arrivals[track].delay_s + track_s - self.media_from_track(track, track_s)
             for track, (track_s, _) in ((track, self._last[track]) for track in _TRACKS)
         ]
         laid_out_s = self.media_from_track("sound", self._last["sound"][0])

@@ -45,7 +45,9 @@ def test_a_slip_is_followed_at_once_where_packets_come_as_much_later() -> None:
     time = SenderTime()
     _told(time, range(10))
     assert _told(time, range(10, 11), 0.1, 0.1) == ["slipped"]
-    assert time.step_s == pytest.approx(0.1)
+    assert time.step is not None
+    assert (time.step.from_s, time.step.until_s, time.step.delay_s) == (9, 10, 5.0)
+    assert time.step.s == pytest.approx(0.1)
     assert _off_ms(time, 10) == pytest.approx(100, abs=0.01)
 
 

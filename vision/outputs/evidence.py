@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 _MOST_WAITING = 16  # pictures; 22 MB at 720p
 _MOST_MOMENTS = 1000  # whose sound waits, half a minute of it; behind a disk that hangs there would be no end of them
 _PATIENCE_S = 10.0
-_MARGIN_S = 1.0  # by which an incident may be told after it began, where nothing said that it was open
+_MARGIN_S = 6.0  # within which an incident is told that nothing said was open: by a report (RFC 3550, 6.2: 5 s) at most
 _JPEG_QUALITY = 92
 _MEGABYTE = 1_000_000
 

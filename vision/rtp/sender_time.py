@@ -17,10 +17,12 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["IMPLAUSIBLE_S", "NTP_TO_UNIX_S", "SenderTime", "Verdict", "ntp_seconds"]
+__all__ = ["IMPLAUSIBLE_S", "LEAST_SLIP_S", "NTP_TO_UNIX_S", "SenderTime", "Step", "Verdict", "ntp_seconds"]
 
 IMPLAUSIBLE_S = 2.0
 """A relation that moves by more than this was not moved by a sender's pipeline, but by its wall clock."""
+LEAST_SLIP_S = 0.01
+"""What moves by no more has not slipped."""
 NTP_TO_UNIX_S = 2_208_988_800  # RFC 868: from 1900 to 1970
 
 Verdict = Literal["fits", "slipped", "apart", "reset"]
@@ -31,7 +33,6 @@ _WINDOW, _MOST_APART = 20, 5
 _NEWS_S = 0.5
 _FINE_S = 0.003  # less than this is never a slip
 _SMALL_S, _HALF = 0.05, 0.5  # a step that is so small is followed at once where packets bear out half of it
-_LEAST_SLIP_S = 0.01
 _UNEXPLAINED, _UNEVEN_S = 0.3, 0.005  # of a slip, what packets need not explain
 _NOISE_WINDOW, _NOISE_FROM = 12, 4
 _SLOPE_FROM, _SLOPE_SPAN_S = 4, 8.0
@@ -57,17 +58,34 @@ class _Pair:
     delay_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A new piece of the relation, other than the one before it; all in seconds.
+
+    :ivar from_s: the track's time of the last pair that was in line with the piece before, and `until_s` that of the
+        pair that tells of the new one.
+    :ivar delay_s: arrival minus track time of the least delayed among the newest packets at the former.
+    :ivar s: by how much the relation has moved.
+    """
+
+    from_s: float
+    until_s: float
+    delay_s: float
+    s: float
+
+
 class SenderTime:
     """One source of one track, all times in seconds.
 
     :ivar pairs: how many told anything new, outliers included.
     :ivar apart: how many of them were outliers.
-    :ivar step_s: by how much the last pair that was no outlier moved the relation.
+    :ivar step: what the last pair that was no outlier has begun; `None`: it was in line with the one before, or the
+        first one, or nothing is left of what was before it.
     """
 
     def __init__(self) -> None:
         self.pairs = self.apart = 0
-        self.step_s = 0.0
+        self.step: Step | None = None
         self._piece: deque[_Pair] = deque(maxlen=_WINDOW)
         self._outliers: list[_Pair] = []
         self._noise: deque[float] = deque(maxlen=_NOISE_WINDOW)
@@ -177,7 +195,7 @@ class SenderTime:
     def _is_borne_out(self, residual_s: float, delay_s: float) -> bool:
         """Whether the packets come as much later as a pair says that the sender has slipped."""
         unexplained_s = abs(residual_s - self._later_s(delay_s))
-        return abs(residual_s) > _LEAST_SLIP_S and unexplained_s <= max(_UNEXPLAINED * abs(residual_s), _UNEVEN_S)
+        return abs(residual_s) > LEAST_SLIP_S and unexplained_s <= max(_UNEXPLAINED * abs(residual_s), _UNEVEN_S)
 
     def _set_aside(self, pair: _Pair) -> Verdict:
         self._outliers.append(pair)
@@ -191,20 +209,22 @@ class SenderTime:
         return "apart"
 
     def _begin(self, pairs: list[_Pair], verdict: Verdict) -> Verdict:
-        before_s = self.offset_s(pairs[-1].track_s) if self._piece else pairs[-1].offset_s
+        before_s, last = self.offset_s(pairs[-1].track_s), self._piece[-1] if self._piece else None
         self._piece.clear()
         self._piece.extend(pairs)
         self._outliers.clear()
         self._fit()
-        self.step_s = self.offset_s(pairs[-1].track_s) - before_s
+        self.step = None
+        if last is not None and verdict != "reset":
+            step_s = self.offset_s(pairs[-1].track_s) - before_s
+            self.step = Step(last.track_s, pairs[-1].track_s, last.delay_s, step_s)
         return verdict
 
     def _go_on(self, pair: _Pair) -> Verdict:
-        before_s = self.offset_s(pair.track_s)
         self._piece.append(pair)
         self._outliers.clear()
         self._fit()
-        self.step_s = self.offset_s(pair.track_s) - before_s
+        self.step = None
         return "fits"
 
     def _fit(self) -> None:
