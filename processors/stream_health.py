@@ -38,7 +38,7 @@ _COUNTS = {
 _FIRSTS = ("first_packet_s", "first_picture_s", "first_sound_s")
 
 
-def _late(cause: Literal["sender", "network"]) -> IncidentRule:
+def _late(cause: Literal["sender", "network", "overload"]) -> IncidentRule:
     return IncidentRule(
         "late", when=True, min_s=0.1, join_s=_HOVERING_S, severity="warning", cause=cause, worst="lateness_ms"
     )
@@ -134,6 +134,13 @@ class StreamHealth(Result):
         unit="bool",
         good="false",
         incident=_late("network"),
+        default=None,
+    )
+    held_up: bool | None = metric(
+        "lateness_ms is at least late_ms, and would not be without the time for which this machine could take nothing",
+        unit="bool",
+        good="false",
+        incident=_late("overload"),
         default=None,
     )
     video_bitrate: float | None = metric(
@@ -279,12 +286,19 @@ class StreamHealthProcessor(Processor[StreamHealth]):
         self._network.restart()
 
     def _lateness(self, frame: Frame) -> dict[str, Any]:
-        """How late the picture is, and whether sound is late with it."""
+        """How late the picture is, and whose fault that is."""
         late_ms = 1000 * self._picture_delay.add(frame.arrival_s, frame.arrival_s - frame.time_s)
         transit_s = frame.transport.get("audio_transit_s")
         sound_late_ms = 0.0 if transit_s is None else 1000 * self._sound_delay.add(frame.arrival_s, transit_s)
-        late, with_sound = late_ms >= self.options.late_ms, sound_late_ms >= _ALSO * late_ms
-        return {"lateness_ms": late_ms, "late": late and not with_sound, "delayed": late and with_sound}
+        is_late, with_sound = late_ms >= self.options.late_ms, sound_late_ms >= _ALSO * late_ms
+        held_up = is_late and late_ms - (frame.transport.get("held_up_ms") or 0.0) < self.options.late_ms
+        theirs = is_late and not held_up
+        return {
+            "lateness_ms": late_ms,
+            "late": theirs and not with_sound,
+            "delayed": theirs and with_sound,
+            "held_up": held_up,
+        }
 
 
 class _Pace:

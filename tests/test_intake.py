@@ -233,3 +233,30 @@ def test_times_must_be_numbers(time_s: float) -> None:
             await live.intake.put(DecodedPicture(time_s, 0.0, make_picture()))
 
     _run(scenario)
+
+
+def test_what_waited_while_the_loop_was_held_up_says_so() -> None:
+    """Pictures that came right behind it, and no others; a tick that is a little late is none."""
+
+    async def scenario() -> None:
+        live = _Live()
+
+        async def ticked(seconds: float) -> None:
+            ticking = asyncio.create_task(live.intake.tick())
+            await asyncio.sleep(0)
+            live.now_s += seconds
+            await asyncio.sleep(0.06)  # its own is 0.05 s
+            ticking.cancel()
+
+        await live.pictures(6, 7.0)
+        await ticked(0.4)
+        await live.pictures(15, 7.6)
+        await ticked(0.09)
+        await live.pictures(3, 8.2)
+        shown = [frame for frame in await live.frames() if frame.maybe_picture is not None]
+        told = [frame.transport.get("held_up_ms") for frame in shown]
+        assert told[6:9] == [pytest.approx(350)] * 3
+        assert set(told[:6] + told[10:]) == {None}
+        assert len(told) == 24
+
+    _run(scenario)

@@ -19,6 +19,7 @@ from vision.stream import FrameStream
 __all__ = ["DecodedPicture", "DecodedSound", "Intake", "Transport"]
 
 _TICK_S, _STALLED_S = 0.05, 0.3
+_HELD_UP_S, _DRAINED_S = 0.05, 0.1  # what waited in the sockets meanwhile is taken within the latter
 _ROUNDING_S = 1e-6
 _MOST_HOLDING_S = 1.5  # a missing packet is waited for 1 s; where no picture follows all the same, time goes on
 _MOST_HELD = 900  # units held until the clock is ready
@@ -104,6 +105,7 @@ class Intake:
         self._clock, self._aligner, self._stream = clock, aligner, stream
         self._now, self._started_s = now, now()
         self._holding_s = self._looked_s = self._last_frame_s = 0.0
+        self._due_s, self._woke_s = math.inf, -math.inf  # when the loop was last held up
         self._held: list[DecodedPicture | DecodedSound] = []
         self._noted: Losses = {}
         self._reset: ResetReason | None = None
@@ -177,7 +179,10 @@ class Intake:
         while True:
             asleep_s = self.now_s()
             await asyncio.sleep(_TICK_S)
-            held_up = self.now_s() - asleep_s >= _STALLED_S  # what waits in the sockets goes first
+            woke_s, due_s = self.now_s(), asleep_s + _TICK_S
+            if woke_s - due_s >= _HELD_UP_S:
+                self._due_s, self._woke_s = due_s, woke_s
+            held_up = woke_s - asleep_s >= _STALLED_S  # what waits in the sockets goes first
             if not held_up and self._looked_s < asleep_s:  # nothing has come meanwhile that let time pass
                 await self._advance()
 
@@ -237,8 +242,14 @@ class Intake:
                 picture=unit.picture,
                 key_frame=unit.key_frame,
                 corrupt=unit.corrupt,
-                transport=unit.transport,
+                transport={**unit.transport, **self._held_up(unit.arrival_s)},
                 lost_before=unit.lost_before,
                 reset=reset,
             )
         )
+
+    def _held_up(self, arrival_s: float) -> dict[str, float]:
+        """For how long nothing could be taken, where something came while that was so, or waited for it to end."""
+        if not self._due_s <= arrival_s <= self._woke_s + _DRAINED_S:
+            return {}
+        return {"held_up_ms": round(1000 * (self._woke_s - self._due_s), 3)}

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from vision.arrivals import Arrivals
 from vision.clock import AS_LAID_OUT, ArrivalClock, Relation, SaidBy, Track
 from vision.frame import ClockQuality
+from vision.rtp.arrivals import Arrivals
 from vision.rtp.sender_time import IMPLAUSIBLE_S, LEAST_SLIP_S, SenderTime, Step, Verdict
 
 __all__ = ["SenderClock"]

@@ -180,6 +180,20 @@ def test_late_pictures_are_told_from_a_slow_way() -> None:
         assert results[95].lateness_ms == pytest.approx(0, abs=1e-6)
 
 
+def test_lateness_that_is_our_own_is_nobody_elses() -> None:
+    """This machine took nothing for 0.4 s: what waited is late by that; what is later still is not ours alone."""
+    for picture_late_s, held_up_ms, kind in ((0.4, 400.0, "held_up"), (0.7, 400.0, "delayed"), (0.4, None, "delayed")):
+        frames = [shown(number * STEP_S, transport={"audio_transit_s": 1000.0}) for number in range(60)]
+        for number in range(40, 45):
+            transport = {"audio_transit_s": 1000.0 + picture_late_s, "held_up_ms": held_up_ms}
+            frames[number] = shown(number * STEP_S, number * STEP_S + 0.5 + picture_late_s, transport)
+        for name in ("late", "delayed", "held_up"):
+            flagged = [number for number, result in enumerate(measured(frames)) if getattr(result, name)]
+            assert flagged == (list(range(40, 45)) if name == kind else [])
+        (incident,) = incidents(frames)
+        assert (incident.kind, incident.cause) == ("late", "overload" if kind == "held_up" else "network")
+
+
 def in_order(fps: float, from_s: float, until_s: float, late_s: float, phase_s: float = 0.0) -> list[Frame]:
     """Pictures of four seconds, of which those of some time are sent late, and none before the one before it."""
     frames, free_s = [], 0.0

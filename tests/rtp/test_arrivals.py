@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from vision.arrivals import Arrivals
+from vision.rtp.arrivals import Arrivals
 from vision.rtp.sender_time import Step
 
 _EVERY_S, _DELAY_S = 0.04, 5.0
