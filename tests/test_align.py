@@ -242,6 +242,20 @@ def test_a_step_by_the_sender_says_so() -> None:
     assert frame.sound.start_s == pytest.approx(0.05)
 
 
+def test_slips_that_make_up_for_each_other_are_no_step() -> None:
+    """Of both tracks by as much, say; what is corrected later is not theirs."""
+    aligner = Aligner(live=True, expects_sound=True)
+    aligner.push_sound(0.0, _ramp(0, 1000), _RATE)
+    steps = []
+    for number, relation in enumerate((Relation(), Relation(slips=2, slip_s=(0.0, 0.1)), Relation(0.02, slips=2))):
+        aligner.push_picture(_timed(number / 10))
+        steps += [frame.clock_step for frame in aligner.poll(number / 10, _quality, relation)]
+    assert steps[:2] == [None, None]
+    assert steps[2] is not None
+    assert not steps[2].by_sender
+    assert steps[2].between_s is None
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.sampled_from([8_000, 16_000, 24_000, 44_100, 48_000]), st.floats(8, 60), st.integers(1, 900))
 def test_the_same_sound_at_16_khz(rate_hz: int, fps: float, block: int) -> None:

@@ -154,3 +154,16 @@ def test_a_short_session_through_real_webrtc() -> None:
         pytest.skip("the machine is too busy")
     black, drop = rows([outcome])
     assert (black.recall, drop.recall, drop.cause_right) == (1, 1, 1)
+
+
+@pytest.mark.slow
+def test_pictures_sent_late_slip_when_they_are_and_not_when_a_report_tells() -> None:
+    """Through real WebRTC: both slips within 100 ms; where the machine is too busy, that is told."""
+    planted = (_planted("send_time_reports", 5.0, 8.0, offset_ms=150),)
+    session = Session("reports", 1, 11.0, planted)
+    (outcome,) = asyncio.run(carried_out([session], jobs=1, tries=1, tell=lambda text: None))
+    if not outcome.is_sound:
+        pytest.skip("the machine is too busy")
+    (row,) = rows([outcome])
+    assert (row.planted, row.found, row.caused, row.false) == (2, 2, 2, 0)
+    assert max(abs(error_s) for error_s in (*row.starts_s, *row.ends_s)) <= 0.1

@@ -163,6 +163,15 @@ def test_a_slip_is_dated_to_a_unit_though_it_is_told_later(slip_s: float, every_
         assert begin_s - 0.02 < 17.4 < end_s + unit_s
 
 
+def test_a_slip_that_units_do_not_date_lies_between_two_reports() -> None:
+    """They come so seldom that what was between is forgotten."""
+    sound = replace(_SOUND, behind_s=_later(16.4, 0.11), report_every_s=25.0, first_report_s=15.0)
+    run = played(_PICTURE, sound, 70)
+    (slip,) = run.clock.facts()["slips"]
+    assert slip["between_s"] == pytest.approx((15.0, 40.0), abs=0.02)
+    assert run.heard[-1].slip_s == pytest.approx(slip["between_s"], abs=0.001)
+
+
 def test_a_slip_that_two_reports_tell_before_packets_bear_it_out_is_one() -> None:
     """The least delayed of a second's pictures may still be from before it, when reports of it come twice."""
     late = _later(17.06, 0.14)

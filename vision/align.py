@@ -311,6 +311,8 @@ class Aligner:
             step = ClockStep(1000 * step_s, slipped, relation.slip_s if slipped else None)
             self._step = step.after(self._step)
             self._told = relation
+        else:  # slips that make up for each other are over, and what is corrected later is none
+            self._told = dataclasses.replace(self._told, slips=relation.slips)
 
     @property
     def _heard_until_s(self) -> float:

@@ -174,7 +174,9 @@ class SenderClock(ArrivalClock):
         begin_s, end_s = self._media(track, from_s), self._media(track, until_s)
         end_s += step.s if track == "sound" else 0.0  # what comes behind the slip belongs so much later
         self._slipped, self._slip_s = self._slipped + 1, (min(begin_s, end_s), max(begin_s, end_s))
-        self._slips.append({"track": track, "arrival_s": round(now_s, 3), "ms": round(1000 * step.s, 1)})
+        between_s = [round(time_s, 3) for time_s in self._slip_s]
+        known = {"arrival_s": round(now_s, 3), "ms": round(1000 * step.s, 1), "between_s": between_s}
+        self._slips.append({"track": track, **known})
 
     def _media(self, track: Track, track_s: float) -> float:
         """The media time of a time of a track, by the relation in force."""
