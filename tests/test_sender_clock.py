@@ -163,6 +163,13 @@ def test_a_slip_is_dated_to_a_unit_though_it_is_told_later(slip_s: float, every_
         assert begin_s - 0.02 < 17.4 < end_s + unit_s
 
 
+def test_a_wrong_report_behind_a_slip_is_no_second_one() -> None:
+    """What was found of the slip is not found again."""
+    wrong = {"report_every_s": 1.0, "ntp_off_s": lambda time_s: 0.5 * (16.5 < time_s < 17.5)}
+    run = played(_PICTURE, replace(_SOUND, behind_s=_later(15.4, 0.11), **wrong), 30)  # type: ignore[arg-type]
+    assert run.heard[-1].slips == len(run.clock.facts()["slips"]) == 1
+
+
 def test_a_slip_that_units_do_not_date_lies_between_two_reports() -> None:
     """They come so seldom that what was between is forgotten."""
     sound = replace(_SOUND, behind_s=_later(16.4, 0.11), report_every_s=25.0, first_report_s=15.0)

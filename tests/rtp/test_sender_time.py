@@ -49,6 +49,8 @@ def test_a_slip_is_followed_at_once_where_packets_come_as_much_later() -> None:
     assert (time.step.from_s, time.step.until_s, time.step.delay_s) == (9, 10, 5.0)
     assert time.step.s == pytest.approx(0.1)
     assert _off_ms(time, 10) == pytest.approx(100, abs=0.01)
+    assert _told(time, range(11, 12), 0.5, 0.1) == ["apart"]
+    assert time.step is None
 
 
 def test_an_outlier_waits_for_one_that_agrees_and_widens_the_bound() -> None:

@@ -79,8 +79,8 @@ class SenderTime:
 
     :ivar pairs: how many told anything new, outliers included.
     :ivar apart: how many of them were outliers.
-    :ivar step: what the last pair that was no outlier has begun; `None`: it was in line with the one before, or the
-        first one, or nothing is left of what was before it.
+    :ivar step: what the newest pair has begun; `None`: it was in line with the one before, an outlier, or the first
+        one, or nothing is left of what was before it.
     """
 
     def __init__(self) -> None:
@@ -122,6 +122,7 @@ class SenderTime:
             return None
         self._newest_s = track_s
         self.pairs += 1
+        self.step = None
         pair = _Pair(track_s, sender_s - track_s, delay_s)
         if not self._piece:
             return self._begin([pair], "fits")
@@ -214,7 +215,6 @@ class SenderTime:
         self._piece.extend(pairs)
         self._outliers.clear()
         self._fit()
-        self.step = None
         if last is not None and verdict != "reset":
             step_s = self.offset_s(pairs[-1].track_s) - before_s
             self.step = Step(last.track_s, pairs[-1].track_s, last.delay_s, step_s)
@@ -224,7 +224,6 @@ class SenderTime:
         self._piece.append(pair)
         self._outliers.clear()
         self._fit()
-        self.step = None
         return "fits"
 
     def _fit(self) -> None:
