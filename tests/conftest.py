@@ -22,6 +22,9 @@ settings.load_profile("busy machine")
 # a shell without job control has what it starts in the background ignore Ctrl-C, and so would all that the tests start
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# likewise nohup and SIGHUP; here it still does nothing, but what is caught, unlike what is ignored, is not inherited
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 
 @pytest.fixture(scope="session")

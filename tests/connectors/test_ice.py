@@ -231,6 +231,42 @@ def test_the_better_relay_has_the_higher_priority(
     assert (server.allocated, server.given_back) == (2, 2)
 
 
+def delay_checks(viewer: Viewer, delays_s: Sequence[float], fails: bool = False) -> None:
+    """Have the checks through each relay, in order, begin later; the first may fail thereupon."""
+    for place, (protocol, delay_s) in enumerate(zip(viewer.path._connection._protocols, delays_s, strict=True)):
+        protocol.request = partial(late, protocol.request, delay_s, fails and place == 0)
+
+
+async def late(request: Callable[..., Any], delay_s: float, fails: bool, *given: Any, **named: Any) -> Any:
+    """A check that takes longer."""
+    await asyncio.sleep(delay_s)
+    if fails:
+        raise stun.TransactionTimeout
+    return await request(*given, **named)
+
+
+def test_a_better_relay_that_is_slower_is_used(server: Coturn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The better relay has the traffic, also where the other would have answered first; where it fails, the other."""
+    urls = [server.url("tcp"), server.url("udp")]
+
+    async def used(grace_s: float, delay_s: float, *, fails: bool = False) -> str:
+        monkeypatch.setattr(ice, "_GRACE_S", 3)  # the machine may be busy
+        sender = Sender([pictures(20)])
+        try:
+            async with viewing(known(*urls), relay_only=True) as viewer:
+                monkeypatch.setattr(ice, "_GRACE_S", grace_s)
+                delay_checks(viewer, [delay_s, 0], fails)
+                await viewer.take(await sender._answer(viewer.offer))
+                assert await viewer.connected()
+                return str(viewer.facts()["pair"]["via"])
+        finally:
+            await sender.close()
+
+    assert run_clean(used(60, 0.3)) == urls[0]
+    assert run_clean(used(60, 0.1, fails=True)) == urls[1]  # at once
+    assert run_clean(used(0.25, 60)) == urls[1]
+
+
 @pytest.mark.parametrize("relay_only", [True, False])
 @pytest.mark.usefixtures("elsewhere")
 def test_a_wrong_password(server: Coturn, relay_only: bool) -> None:

@@ -1,6 +1,6 @@
 """The only place that touches names that aioice keeps to itself: where candidates come from, and what becomes of them.
 
-aioice keeps the checks and the nomination. Taken over from it: host candidates on the loopback interface (it leaves
+aioice keeps the checks, the order of relays apart, and the nomination. Taken over from it: host candidates on the loopback interface (it leaves
 127.0.0.1 out), STUN and TURN servers (it asks the first of each only), and closing (it waits a minute for a TURN server
 that is gone). Listened to: checks and their answers, never media.
 """
@@ -30,7 +30,7 @@ _MOST_URLS = 16  # of each kind; a server may send any number in its Link header
 _MOST_WORDS = 360
 _RECEIVE_BUFFER_BYTES = 2 << 20  # aioice sets 256 KiB; a key frame is a burst
 _RELEASE_S = 1.0
-_GRACE_S = 0.25  # a better server that is a little slower than a worse one is still taken
+_GRACE_S = 0.25  # a better server that is a little slower than a worse one is still taken, and still used
 _HIGHEST_PREFERENCE, _STEP = 65_535, 1000  # RFC 8445, 5.1.2.1
 
 _Ask = Callable[[], Coroutine[Any, Any, Reached[Any]]]
@@ -85,6 +85,7 @@ class IcePath:
         self._checks = _Checks(now_s)
         self._asking: set[asyncio.Task[Any]] = set()
         self._chosen: Any = None
+        self._relays_checked_s: float | None = None  # when the first check through a relay began
         connection.stun_server = connection.turn_server = None
         if relay_only:
             connection._transport_policy = ice.TransportPolicy.RELAY  # names of mDNS are not looked up, either
@@ -93,6 +94,7 @@ class IcePath:
         connection.get_component_candidates = self._gather
         connection.close = self._close
         connection.query_consent = self._unless_closed(connection.query_consent)
+        connection.check_start = self._in_turn(connection.check_start)
         connection.check_complete = self._completing(connection.check_complete)
         connection.check_incoming = self._hearing(connection.check_incoming)
 
@@ -240,6 +242,29 @@ class IcePath:
                 await query()
 
         return query_consent
+
+    def _in_turn(self, check: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Coroutine[Any, Any, None]]:
+        """aioice takes the pair that is answered first: a relay's check waits for those of better relays, for a grace.
+
+        The head start that pairs have by their priority is 20 ms; a better relay that is a little farther loses by it.
+        """
+
+        async def check_start(pair: Any) -> None:
+            if pair.protocol.id in self._via:
+                now_s = asyncio.get_running_loop().time()
+                self._relays_checked_s = begun_s = now_s if self._relays_checked_s is None else self._relays_checked_s
+                better = [other.task for other in self._connection._check_list if self._is_better(other, pair)]
+                if better:
+                    await asyncio.wait(better, timeout=max(begun_s + _GRACE_S - now_s, 0))
+            await check(pair)
+
+        return check_start
+
+    def _is_better(self, other: Any, pair: Any) -> bool:
+        """Whether another pair is being checked, through a better relay."""
+        if other.task is None or other.protocol.id not in self._via:
+            return False
+        return bool(other.local_candidate.priority > pair.local_candidate.priority)
 
     def _completing(self, complete: Callable[[Any], None]) -> Callable[[Any], None]:
         def completed(pair: Any) -> None:
