@@ -10,7 +10,7 @@ import struct
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -28,6 +28,7 @@ from vision.connectors import peer, turn
 from vision.connectors.base import Connector
 from vision.connectors.whep import WhepConnector
 from vision.errors import SourceError
+from vision.intake import DecodedPicture, DecodedSound
 
 
 def received(make: Callable[[], Sender], intake: Collector | None = None) -> tuple[Collector, str]:
@@ -97,7 +98,9 @@ def test_arrivals_are_those_of_the_packets(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(ice.StunProtocol, "datagram_received", noted)
     received(lambda: Sender([noise(1), sound(1)], closes_after=True), intake)
     assert sum((unit.transport["packets"] or 0) > 1 for unit, _ in intake.pictures) > 10
-    for track, rate_hz in ((intake.pictures, 90_000), (intake.sounds, 48_000)):
+    tracks: list[tuple[Sequence[tuple[DecodedPicture | DecodedSound, float]], int]]
+    tracks = [(intake.pictures, 90_000), (intake.sounds, 48_000)]
+    for track, rate_hz in tracks:
         timestamps = [round(unit.track_s * rate_hz) % (1 << 32) for unit, _ in track]
         (expected_s,) = [one for one in arrivals_s.values() if one.keys() == set(timestamps)]
         for (unit, put_s), timestamp in zip(track, timestamps, strict=True):

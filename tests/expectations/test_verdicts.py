@@ -338,9 +338,10 @@ def test_a_folder_that_says_nothing(tmp_path: Path) -> None:
     """No frames.jsonl, or one that holds something else: one line that names it."""
     with pytest.raises(ConfigError, match=r"frames.jsonl: cannot be read: .*; a run writes it with the sink jsonl"):
         verdicts_of(tmp_path, [of_text("picture.luma.mean > 0", VOCABULARY)], PRODUCERS)
-    (tmp_path / "frames.jsonl").write_text("{}x\n")
-    with pytest.raises(ConfigError, match=r"frames.jsonl:1: no JSON"):
-        verdicts_of(tmp_path, [of_text("picture.luma.mean > 0", VOCABULARY)], PRODUCERS)
+    for line in ("{}x", "[1]", "[" * 100_000, "{'a': 1}"):
+        (tmp_path / "frames.jsonl").write_text(f"\n{line}\n")
+        with pytest.raises(ConfigError, match=r"frames.jsonl:2: no JSON object"):
+            verdicts_of(tmp_path, [of_text("picture.luma.mean > 0", VOCABULARY)], PRODUCERS)
 
 
 @st.composite

@@ -1,8 +1,8 @@
 """The only place that touches names that aioice keeps to itself: where candidates come from, and what becomes of them.
 
-aioice keeps the checks, the order of relays apart, and the nomination. Taken over from it: host candidates on the loopback interface (it leaves
-127.0.0.1 out), STUN and TURN servers (it asks the first of each only), and closing (it waits a minute for a TURN server
-that is gone). Listened to: checks and their answers, never media.
+aioice keeps the checks and the nomination; only a worse relay's check begins later. Taken over from it: host candidates
+on the loopback interface (it leaves 127.0.0.1 out), STUN and TURN servers (it asks the first of each only), and closing
+(it waits a minute for a TURN server that is gone). Listened to: checks and their answers, never media.
 """
 
 from __future__ import annotations

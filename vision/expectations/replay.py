@@ -12,6 +12,7 @@ from vision.expectations.judge import Judge
 from vision.expectations.moments import Happening, Moment
 from vision.expectations.verdict import Expectation, Verdict
 from vision.expectations.vocabulary import Producer
+from vision.jsonlines import read_lines
 
 __all__ = ["lines_of", "verdicts_of"]
 
@@ -34,16 +35,14 @@ def verdicts_of(folder: Path, expectations: Sequence[Expectation], producers: It
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
     """The lines of a JSON Lines file; a last one that was cut off is left out.
 
-    :raises ConfigError: when it cannot be read, or another line is no JSON.
+    :raises ConfigError: when it cannot be read, or another line is no JSON object.
     """
     try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
-                try:
-                    yield json.loads(line)
-                except ValueError:
-                    if line.endswith("\n"):
-                        raise ConfigError(f"{path}:{number}: no JSON") from None
+        for line in read_lines(path):
+            if line.content is not None:
+                yield line.content
+            elif line.is_whole:
+                raise ConfigError(f"{path}:{line.number}: no JSON object")
     except OSError as error:
         told = "a run writes it with the sink jsonl" if path.name == "frames.jsonl" else ""
         raise ConfigError(f"{path}: cannot be read: {error.strerror}{f'; {told}' if told else ''}") from None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vision.errors import ConfigError, one_line
+from vision.jsonlines import read_lines
 from vision.record import RESERVED
 
 __all__ = ["Folder", "Incident", "Row", "every_second", "figure", "mapping", "moment", "open_folder"]
@@ -154,18 +155,15 @@ def _document(path: Path, notes: list[str], without: str) -> Mapping[str, Any] |
 
 def _lines(path: Path, notes: list[str], without: str) -> Iterator[dict[str, Any]]:
     """The objects of a file of lines; a line that is none is counted. The last one may have been cut off."""
-    spoilt, cut_off = 0, False
+    spoilt = 0
     try:
-        with path.open("rb") as file:
-            for line in file:
-                found = _parsed(line)
-                cut_off = not line.endswith(b"\n")
-                if found is not None:
-                    yield found
-                elif not cut_off and line.strip():
-                    spoilt += 1
-                elif line.strip():
-                    notes.append(f"the last line of {path.name} was cut off, and is left out")
+        for line in read_lines(path):
+            if line.content is not None:
+                yield line.content
+            elif line.is_whole:
+                spoilt += 1
+            else:
+                notes.append(f"the last line of {path.name} was cut off, and is left out")
     except FileNotFoundError:
         notes.append(f"{path.name} is missing: {without}")
     except OSError as error:
@@ -176,14 +174,6 @@ def _lines(path: Path, notes: list[str], without: str) -> Iterator[dict[str, Any
 
 def _are(count: int) -> str:
     return "are" if count > 1 else "is"
-
-
-def _parsed(line: bytes) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def _row(line: Mapping[str, Any]) -> Row | None:
