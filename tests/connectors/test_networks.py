@@ -150,7 +150,12 @@ class Received:
         return [fates[: i + 1] for fates, i in zip(self.packets, last, strict=True)]
 
 
-def received(
+def received(folder: Path, *scripts: Script, limit_s: float = 20, **how: Any) -> Received:
+    """Carry one run out, as `carried_through` does; it leaves nothing behind, in this process or on the server."""
+    return run_clean(carried_through(folder, *scripts, **how), limit_s)
+
+
+async def carried_through(
     folder: Path,
     *scripts: Script,
     content: Content = SMALL,
@@ -159,27 +164,22 @@ def received(
     source: str = "",
     run: str = "duration_s: 3",
     meanwhile: Callable[[Network], Awaitable[None]] | None = None,
-    limit_s: float = 20,
 ) -> Received:
-    """Carry a run out behind a network; it leaves nothing behind, in this process or on the server."""
-
-    async def scenario() -> Received:
-        scripted = Scripted(*scripts, content=content)
-        async with Server(scripted) as server, ImpairedWhep(f"{server.url}/whep/1", down, up) as front:
-            text = f"source: {{use: whep, url: '{front.url}', {source}}}\nrun: {{{run}}}\n"
-            beside = asyncio.ensure_future(meanwhile(Network(front))) if meanwhile else None
-            begun_s = time.monotonic()
-            try:
-                outcome = await prepared(folder, text + PROCESSORS).execute()
-                took_s = time.monotonic() - begun_s
-            finally:
-                if beside is not None:
-                    beside.cancel()
-                    await asyncio.wait([beside])
-                await scripted.close()
-        return Received(outcome, took_s, folder / "out", scripted, front)
-
-    return run_clean(scenario(), limit_s)
+    """Carry a run out behind a network."""
+    scripted = Scripted(*scripts, content=content)
+    async with Server(scripted) as server, ImpairedWhep(f"{server.url}/whep/1", down, up) as front:
+        text = f"source: {{use: whep, url: '{front.url}', {source}}}\nrun: {{{run}}}\n"
+        beside = asyncio.ensure_future(meanwhile(Network(front))) if meanwhile else None
+        begun_s = time.monotonic()
+        try:
+            outcome = await prepared(folder, text + PROCESSORS).execute()
+            took_s = time.monotonic() - begun_s
+        finally:
+            if beside is not None:
+                beside.cancel()
+                await asyncio.wait([beside])
+            await scripted.close()
+    return Received(outcome, took_s, folder / "out", scripted, front)
 
 
 def check(run: Received, *, ends_within_s: float) -> None:
@@ -473,31 +473,38 @@ def test_a_lost_path_that_does_not_come_back(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_blackout_of_35_seconds(tmp_path: Path) -> None:
-    """With the defaults: a stall after 4 s, given up 15 s later. Status 3."""
-    run = received(tmp_path, run="duration_s: 60", meanwhile=lambda network: network.darken(1, 35), limit_s=60)
-    assert run.outcome.exit_status == 3
-    assert 1 + 4 + 15 < run.took_s < 30
-    check_account(run)
-    (gap,) = run.gaps
+    """With the defaults: a stall after 4 s, given up 15 s later, status 3; with more `recovery_timeout_s` recovered."""
+
+    async def both() -> tuple[Received, Received]:
+        folders = [tmp_path / name for name in ("given up", "recovered")]
+        for folder in folders:
+            folder.mkdir()
+        return await asyncio.gather(
+            carried_through(folders[0], run="duration_s: 60", meanwhile=darkened),
+            carried_through(
+                folders[1],
+                source="recovery_timeout_s: 60",
+                run="duration_s: 44, stall_timeout_s: 80",
+                meanwhile=darkened,
+            ),
+        )
+
+    async def darkened(network: Network) -> None:
+        await network.darken(1, 35)
+
+    given_up, recovered = run_clean(both(), 90)
+    assert given_up.outcome.exit_status == 3
+    assert 1 + 4 + 15 < given_up.took_s < 30
+    check_account(given_up)
+    (gap,) = given_up.gaps
     assert gap["cause"] == "network"
 
-
-@pytest.mark.slow
-def test_a_blackout_of_35_seconds_and_patience(tmp_path: Path) -> None:
-    """With a `recovery_timeout_s` that is longer: recovered."""
-    run = received(
-        tmp_path,
-        source="recovery_timeout_s: 60",
-        run="duration_s: 44, stall_timeout_s: 80",
-        meanwhile=lambda network: network.darken(1, 35),
-        limit_s=90,
-    )
-    check(run, ends_within_s=60)
-    (gap,) = run.gaps
+    check(recovered, ends_within_s=60)
+    (gap,) = recovered.gaps
     assert gap["cause"] == "network"
     assert gap["end_s"] - gap["start_s"] > 34
-    assert run.facts["connections"] == 2
-    assert run.resets() == (1, 1)
+    assert recovered.facts["connections"] == 2
+    assert recovered.resets() == (1, 1)
 
 
 @pytest.mark.slow

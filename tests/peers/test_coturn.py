@@ -42,23 +42,24 @@ def viewer(server: Server, *urls: str, policy: str = "relay", credential: str = 
     )
 
 
-def received(
+async def arriving(
     *urls: str, policy: str = "relay", credential: str = PASSWORD, seconds: float = 2
 ) -> tuple[Collector, dict[str, Any]]:
     """What arrives of so many seconds, all of which does, and what is known of the way."""
-
-    async def scenario() -> Collector:
-        intake = Collector()
-        async with Server(Sender([pictures(seconds), sound(seconds)], closes_after=True)) as server:
-            reason = await viewer(server, *urls, policy=policy, credential=credential).stream(intake)
-            assert reason == "closed by the sender"
-            assert len(server.sent("DELETE")) == 1
-        return intake
-
-    intake = run_clean(scenario(), limit_s=seconds + 20)
+    intake = Collector()
+    async with Server(Sender([pictures(seconds), sound(seconds)], closes_after=True)) as server:
+        reason = await viewer(server, *urls, policy=policy, credential=credential).stream(intake)
+        assert reason == "closed by the sender"
+        assert len(server.sent("DELETE")) == 1
     assert (len(intake.pictures), len(intake.sounds)) == (25 * seconds, 50 * seconds)
     assert PASSWORD not in json.dumps(intake.facts)
     return intake, intake.facts["ice"]
+
+
+def facts_of(*urls: str, policy: str = "relay", credential: str = PASSWORD) -> dict[str, Any]:
+    """What is known of the way, when all has arrived that was sent over it."""
+    _, facts = run_clean(arriving(*urls, policy=policy, credential=credential))
+    return facts
 
 
 def refusal(*urls: str, policy: str = "relay", credential: str = PASSWORD) -> tuple[str, float]:
@@ -75,27 +76,30 @@ def refusal(*urls: str, policy: str = "relay", credential: str = PASSWORD) -> tu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_every_frame_comes_through_the_relay(relay: Coturn, transport: str) -> None:
+def test_every_frame_comes_through_the_relay(relay: Coturn) -> None:
     """Relay only, all of 20 s arrives, by UDP and by TCP; the pair says so, and nothing stays on the server."""
-    url = relay.url(transport)
-    intake, facts = received(url, seconds=20)
-    assert facts["pair"]["local"].startswith("relay 127.0.0.1:")
-    assert facts["pair"]["remote"].startswith("host 127.0.0.1:")
-    assert facts["pair"]["via"] == url
-    assert [(outcome["url"], outcome["ok"]) for outcome in facts["servers"]] == [(url, True)]
-    assert facts["failed_pairs"] == []
-    video = intake.facts["video"]
-    assert video["frames_received"] == video["frames_decoded"] == len(intake.pictures)
-    assert (video["packets_lost"], video["frames_dropped"]) == (0, 0)
-    assert (relay.allocated, relay.given_back) == (1, 1)
+    urls = [relay.url(transport) for transport in ("udp", "tcp")]
+
+    async def side_by_side() -> list[tuple[Collector, dict[str, Any]]]:
+        return await asyncio.gather(*(arriving(url, seconds=20) for url in urls))
+
+    for url, (intake, facts) in zip(urls, run_clean(side_by_side(), limit_s=40), strict=True):
+        assert facts["pair"]["local"].startswith("relay 127.0.0.1:")
+        assert facts["pair"]["remote"].startswith("host 127.0.0.1:")
+        assert facts["pair"]["via"] == url
+        assert [(outcome["url"], outcome["ok"]) for outcome in facts["servers"]] == [(url, True)]
+        assert facts["failed_pairs"] == []
+        video = intake.facts["video"]
+        assert video["frames_received"] == video["frames_decoded"] == len(intake.pictures)
+        assert (video["packets_lost"], video["frames_dropped"]) == (0, 0)
+    assert (relay.allocated, relay.given_back) == (2, 2)
 
 
 def test_the_first_url_is_dead(relay: Coturn) -> None:
     """The next one is used, at once, and the facts say what the dead ones said."""
     with silent_port() as silent:
         urls = [f"turn:127.0.0.1:{silent}", f"turn:127.0.0.1:{dead_port()}?transport=tcp", relay.url("tcp")]
-        _, facts = received(*urls)
+        facts = facts_of(*urls)
     assert facts["pair"]["via"] == urls[2]
     silent_one, refusing_one, good = facts["servers"]
     assert silent_one["said"].endswith("(not waited for: another was first)")
@@ -108,7 +112,7 @@ def test_the_first_of_two_is_used(relay: Coturn, monkeypatch: pytest.MonkeyPatch
     """Where both work, the better one has the traffic."""
     monkeypatch.setattr(ice, "_GRACE_S", 3)  # the machine may be busy
     urls = [relay.url("tcp"), relay.url("udp")]
-    _, facts = received(*urls)
+    facts = facts_of(*urls)
     assert facts["pair"]["via"] == urls[0]
     assert [outcome["ok"] for outcome in facts["servers"]] == [True, True]
     assert (relay.allocated, relay.given_back) == (2, 2)
@@ -117,10 +121,10 @@ def test_the_first_of_two_is_used(relay: Coturn, monkeypatch: pytest.MonkeyPatch
 def test_a_direct_way_needs_no_relay(relay: Coturn, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the policy `all` the relay is a reserve, and a wrong password is no reason to fail."""
     monkeypatch.setattr(turn, "is_loopback", lambda _: False)  # else it would not even be asked
-    _, facts = received(relay.url(), policy="all")
+    facts = facts_of(relay.url(), policy="all")
     assert facts["pair"]["local"].startswith("host ")
     assert facts["servers"][0]["ok"]
-    _, facts = received(relay.url(), policy="all", credential="wrong")
+    facts = facts_of(relay.url(), policy="all", credential="wrong")
     assert facts["pair"]["local"].startswith("host ")
     assert facts["servers"][0]["said"] == "401 Unauthorized (wrong username or credential)"
     assert (relay.allocated, relay.given_back) == (1, 1)
