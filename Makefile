@@ -20,7 +20,7 @@ demo: $(READY)  ## a run against the embedded simulator: 20 s, with planted faul
 	$(BIN)/vision run configs/demo.yaml
 
 test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY)  ## the tests that take less than five seconds each
 	$(BIN)/python -m pytest -m "not slow"

@@ -1,16 +1,17 @@
-"""One record per frame: what the sinks get, and a line of frames.jsonl."""
+"""One record per frame: what the sinks get, and a line of frames.jsonl; and how such lines are read again."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from vision.frame import Frame
 from vision.result import Result
 
-__all__ = ["RESERVED", "Measured", "Record"]
+__all__ = ["RESERVED", "Line", "Measured", "Record", "read_lines"]
 
 Measured = Mapping[str, float | bool | None]
 RESERVED = frozenset(
@@ -74,3 +75,36 @@ class Record:
 def _clock(frame: Frame) -> dict[str, Any]:
     known: dict[str, Any] = {"kind": frame.clock.kind, "error_ms": frame.clock.error_ms}
     return known if frame.clock_step is None else known | {"step_ms": round(frame.clock_step.ms, 3)}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of one of a run's `.jsonl` files.
+
+    :ivar number: from 1.
+    :ivar content: its JSON object; `None` where there is none.
+    :ivar is_whole: it has its end, which a last line that was cut off does not.
+    """
+
+    number: int
+    content: dict[str, Any] | None
+    is_whole: bool
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """All lines that are not blank, one after the other; what becomes of those without an object is up to the caller.
+
+    :raises OSError: when the file cannot be read.
+    """
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield Line(number, _parsed(line), line.endswith(b"\n"))
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

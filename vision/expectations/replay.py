@@ -12,7 +12,7 @@ from vision.expectations.judge import Judge
 from vision.expectations.moments import Happening, Moment
 from vision.expectations.verdict import Expectation, Verdict
 from vision.expectations.vocabulary import Producer
-from vision.jsonlines import read_lines
+from vision.record import read_lines
 
 __all__ = ["lines_of", "verdicts_of"]
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vision.errors import ConfigError, one_line
-from vision.jsonlines import read_lines
-from vision.record import RESERVED
+from vision.record import RESERVED, read_lines
 
 __all__ = ["Folder", "Incident", "Row", "every_second", "figure", "mapping", "moment", "open_folder"]
 
