@@ -20,7 +20,7 @@ _ROUNDING_S = 1e-3  # of arrivals and of RTP times; a picture is not to be count
 _JITTER_WINDOW, _FEWEST = 30, 5  # intervals, as libwebrtc has it for freezes
 _USUAL_WINDOW_S = 30.0
 _STALE_S = 2.5  # figures of the network come with a picture a second
-_ALSO = 0.5  # sound that is late by half as much as the picture is late with it
+_ALSO = 0.5  # sound that is late by half as much as the picture is late with it; so is what waited here for half of it
 _HOVERING_S = 0.2  # pictures in time between late ones for no longer than this: lateness goes about its limit
 
 _COUNTS = {
@@ -137,7 +137,7 @@ class StreamHealth(Result):
         default=None,
     )
     held_up: bool | None = metric(
-        "lateness_ms is at least late_ms, and would not be without the time for which this machine could take nothing",
+        "lateness_ms is at least late_ms, but not without the time this machine took nothing, at least half of it",
         unit="bool",
         good="false",
         incident=_late("overload"),
@@ -291,7 +291,8 @@ class StreamHealthProcessor(Processor[StreamHealth]):
         transit_s = frame.transport.get("audio_transit_s")
         sound_late_ms = 0.0 if transit_s is None else 1000 * self._sound_delay.add(frame.arrival_s, transit_s)
         is_late, with_sound = late_ms >= self.options.late_ms, sound_late_ms >= _ALSO * late_ms
-        held_up = is_late and late_ms - (frame.transport.get("held_up_ms") or 0.0) < self.options.late_ms
+        held_up_ms = frame.transport.get("held_up_ms") or 0.0
+        held_up = is_late and held_up_ms >= _ALSO * late_ms and late_ms - held_up_ms < self.options.late_ms
         theirs = is_late and not held_up
         return {
             "lateness_ms": late_ms,
