@@ -114,7 +114,7 @@ def test_an_interrupted_and_a_lost_run_write_theirs_too(tmp_path: Path) -> None:
 
     asyncio.run(interrupted())
     assert "Interrupted" in _Page((tmp_path / "stopped" / "report.html").read_text()).text
-    _ran(tmp_path, _YAML.replace("CountSource', pictures: 120", "DyingSource'"))
+    _ran(tmp_path, _YAML.replace("CountSource', pictures: 120", "DyingSource'") + "run: {stall_timeout_s: 0.5}\n")
     assert "Source lost" in _Page((tmp_path / "out" / "report.html").read_text()).text
 
 
