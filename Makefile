@@ -19,6 +19,7 @@ $(READY): pyproject.toml
 demo: $(READY)  ## a run against the embedded simulator: 20 s, with planted faults
 	$(BIN)/vision run configs/demo.yaml
 
+# three workers for two cores: a good half of the time of the tests is live runs, which wait
 test: $(READY)  ## the whole test suite
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 

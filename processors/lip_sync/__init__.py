@@ -177,10 +177,10 @@ class LipSyncProcessor(Processor[LipSync]):
         step = self._tracker.take_step()
         self._steps.add(step)
         if clock_error_ms is not None and clock_error_ms <= self.options.max_clock_error_ms:
-            for each in () if step is None else step.readings[:-1]:
+            told = [reading] if reading.is_believed else []
+            late = [] if step is None else [each for each in step.readings if not each.is_believed]
+            for each in (*late, *told):
                 self._course.add(_known(each, clock_error_ms))
-            if reading.is_believed:
-                self._course.add(_known(reading, clock_error_ms))
         if reading.is_believed:
             self._drift = self._tracker.drift()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import statistics
 from bisect import bisect_right, insort
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -52,14 +51,14 @@ class Course:
 
     def __init__(self, window_s: float) -> None:
         self._half_s = window_s / 2
-        self._known: deque[Known] = deque()
+        self._known: list[Known] = []
         self._changes_s: list[float] = []
 
     def add(self, known: Known) -> None:
-        """Take the next offset."""
-        self._known.append(known)
-        while self._known[0].time_s < known.time_s - _KEPT_S:
-            self._known.popleft()
+        """Take an offset; most come in order."""
+        insort(self._known, known, key=lambda each: each.time_s)
+        while self._known[0].time_s < self._known[-1].time_s - _KEPT_S:
+            del self._known[0]
         self._changes_s = [each for each in self._changes_s if each >= known.time_s - _KEPT_S]
 
     def change(self, time_s: float) -> None:
@@ -68,7 +67,7 @@ class Course:
 
     def shift(self, step_s: float) -> None:
         """All sound so far belongs so much later, and was so much later than was said."""
-        self._known = deque(replace(each, offset_ms=each.offset_ms + 1000 * step_s) for each in self._known)
+        self._known = [replace(each, offset_ms=each.offset_ms + 1000 * step_s) for each in self._known]
         self._changes_s = [each + step_s for each in self._changes_s]
 
     def at(self, time_s: float) -> Here | None:
