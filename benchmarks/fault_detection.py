@@ -295,8 +295,8 @@ def _planted(name: FaultKind, from_s: float, performance: Performance, chance: r
 def _perceptible(fault: Fault, performance: Performance) -> tuple[float, float]:
     """From when to when a fault can be seen or heard.
 
-    One that grows, from its limit on; clipping, where it is loud; lips without a voice, from where they first part to
-    where they last do; lips that stand still, until they part again or the voice pauses.
+    One that grows, from its limit on; clipping, where it is loud; lips without a voice, from the first phrase that they
+    mime to the last one; lips that stand still, until they part again or the voice pauses.
     """
     start_s, end_s = fault.start_s, fault.end_s
     if fault.kind == "drift":
@@ -308,8 +308,8 @@ def _perceptible(fault: Fault, performance: Performance) -> tuple[float, float]:
         return (float(loud[0]), float(loud[-1])) if loud.size else (start_s, end_s)
     if fault.kind == "mouth_moving":
         times_s = _pictures_s(start_s, end_s)
-        parted = times_s[performance.mouth_opening(times_s) > _PARTED]
-        return (float(parted[0]), min(float(parted[-1]) + 1 / FPS, end_s)) if parted.size else (start_s, end_s)
+        mimed = times_s[performance.speaking(times_s)]
+        return (float(mimed[0]), min(float(mimed[-1]) + 1 / FPS, end_s)) if mimed.size else (start_s, end_s)
     if fault.kind == "mouth_still":
         times_s = _pictures_s(end_s, end_s + 5)
         other = (performance.mouth_opening(times_s) > _PARTED) | ~performance.speaking(times_s)
