@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from processors.frame_quality.figures import Figures
@@ -11,7 +12,7 @@ from processors.frame_quality.usual import Departure, Usual
 __all__ = ["Faults"]
 
 _SHARP_AGAIN = 0.65
-_STIR_S, _AS_MUCH = 1.0, 0.9  # what noise changes from picture to picture is nearly always the same
+_STIR_S, _AS_MUCH, _STIRRED = 1.0, 0.8, 2.0
 
 
 class Faults:
@@ -31,7 +32,7 @@ class Faults:
             lambda usual: 0.7 * max(blockiness_limit, 2.5 * usual),
             from_start=1.0,
         )
-        self._stir = Usual(_STIR_S)
+        self._calm, self._stir = Usual(usual_s), Usual(_STIR_S)
 
     def add(self, time_s: float, contrast_rms: float, detail: Figures, step: Step | None) -> Figures:
         """What is wrong with the next picture."""
@@ -44,11 +45,12 @@ class Faults:
         }
         if not any(found.values()):
             self._learn(time_s, softness, noise, blocks)
+            self._calm.add(time_s, stir)
         return found
 
     def forget(self) -> None:
         """What comes next has its own usual."""
-        for each in (*self._softness, self._blur, self._noise, self._blocks, self._stir):
+        for each in (*self._softness, self._blur, self._noise, self._blocks, self._calm, self._stir):
             each.forget()
 
     def _is_blurred(self, time_s: float, softness: Sequence[float]) -> bool | None:
@@ -61,13 +63,20 @@ class Faults:
 
         When the noise has gone, they take some pictures to correct what is left of it: these change less and less.
         """
-        usual_stir = self._stir.level
-        noisy = self._noise.judge(time_s, noise, held=usual_stir is not None and stir >= _AS_MUCH * usual_stir > 0)
+        noisy = self._noise.judge(time_s, noise, held=stir >= self._least_stir)
         if noisy:
             self._stir.add(time_s, stir)
         else:
             self._stir.forget()
         return noisy
+
+    @property
+    def _least_stir(self) -> float:
+        """What noise changes from picture to picture: nearly always the same, once some of it was seen."""
+        there, calm = self._stir.level, self._calm.level
+        if there is None:
+            return math.inf if calm is None else _STIRRED * calm + 0.25
+        return _AS_MUCH * there or math.inf  # where an encoder skips pictures, nothing is to be told from it
 
     def _learn(self, time_s: float, softness: Sequence[float], noise: float | None, blocks: float | None) -> None:
         for now, usual in zip(softness, self._softness, strict=True):
