@@ -16,10 +16,13 @@ from pydantic import Field
 import vision
 from vision import Frame, ModelError, Processor, Reads, Result, Sound, StreamInfo, array, metric
 
-__all__ = ["RATE_HZ", "SETTLED_AFTER_S", "Speech", "SpeechOptions", "SpeechProcessor", "SpeechSegments"]
+__all__ = ["JUMP_S", "RATE_HZ", "SETTLED_AFTER_S", "Speech", "SpeechOptions", "SpeechProcessor", "SpeechSegments"]
 
 RATE_HZ = 16_000
 """Of the sound that is heard."""
+
+JUMP_S = 0.1
+"""Sound that goes on farther away than this is not the sound from before."""
 
 _WINDOW = 512  # samples; the model takes no other number
 _WINDOW_S = _WINDOW / RATE_HZ
@@ -36,7 +39,6 @@ which neither end a speech nor go on with it."""
 
 _FLOOR_DBFS = -120.0
 _STALE_S = 0.2  # pictures wait 0.3 s for their sound; what was heard longer ago says nothing of them
-_JUMP_S = 0.1  # sound that goes on elsewhere is not the sound from before
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,7 @@ class _Memory:
     def _take(self, sound: Sound) -> None:
         if not sound.samples_16k.size:
             return
-        if self.has_heard and abs(sound.start_16k_s - self._end_s) > _JUMP_S:
+        if self.has_heard and abs(sound.start_16k_s - self._end_s) > JUMP_S:
             self.forget()
         self.has_heard = True
         self._missing.extend(

@@ -12,6 +12,8 @@ from processors.frame_quality.usual import Departure, Usual
 __all__ = ["Faults"]
 
 _SHARP_AGAIN = 0.65
+# what noise changes from picture to picture, over its own median of a second: smeared by VP8 at 720p, 0.81 at least;
+# what an H264 encoder at 1 Mbit/s corrects when it has gone, 0.76. Until that is known: over that of calm pictures
 _STIR_S, _AS_MUCH, _STIRRED = 1.0, 0.8, 2.0
 
 

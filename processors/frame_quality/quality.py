@@ -18,7 +18,7 @@ from vision import Frame, IncidentRule, Picture, Processor, Result, metric
 __all__ = ["FrameQuality", "FrameQualityOptions", "FrameQualityProcessor"]
 
 _ZEROED, _SATURATED = 15, 241  # of both U and V: green is memory of zeros, magenta its opposite
-_SMEARED_S = 0.2  # of noise, to which an encoder leaves none for a picture or two
+_SMEARED_S = 0.2  # for a picture or two, an encoder may leave nothing of noise that goes on
 _ABRUPT_S = 0.1  # three pictures at 30 fps: shorter ones may be a cut, or an encoder that has not yet caught up
 
 

@@ -40,20 +40,20 @@ def moment_of_change(stretch: Stretch, before_s: float, slope: float, after_s: f
     :param slope: by how much later it becomes in a second until then, in seconds.
     :param around_s: where the change is supposed, `REACH_S` at most away.
     """
-    times_s, sound = stretch.times_s, _loudness(stretch)
+    times_s, sound, lips = stretch.times_s, _loudness(stretch), _Lips(normal(stretch.mouth[:, _LIPS]), stretch.came)
     offsets_s = [before_s + slope * (times_s - around_s), np.full(len(times_s), after_s)]
     near, learnt = (np.abs(times_s - around_s) <= reach_s for reach_s in (REACH_S, LEARNT_S))
     moment_s, beside_s = around_s, REACH_S
     for _ in range(_ROUNDS):
         sides = [learnt & (times_s < moment_s - beside_s), learnt & (times_s > moment_s + beside_s)]
-        mouths = [_Mouth.late(stretch, each) for each in offsets_s]
+        mouths = [lips.late(each) for each in offsets_s]
         sides = [side & mouth.known for side, mouth in zip(sides, mouths, strict=True)]
         if not all(side.any() for side in sides):
             return moment_s
         model = _Model.learnt(sound, sides, mouths)
         for i, side in enumerate(sides):
-            offsets_s[i] = offsets_s[i] + _correction_s(stretch, model, offsets_s[i], side)
-        before, after = (_Mouth.late(stretch, each) for each in offsets_s)
+            offsets_s[i] = offsets_s[i] + _correction_s(lips, model, offsets_s[i], side)
+        before, after = (lips.late(each) for each in offsets_s)
         gain = (model.misses(after) - model.misses(before)) * (before.known & after.known)
         moment_s, beside_s = float(times_s[near][np.cumsum(gain[near]).argmax()]), _BESIDE_S
     return moment_s
@@ -66,13 +66,20 @@ class _Mouth:
     distances: Floats
     known: Mask
 
-    @classmethod
-    def late(cls, stretch: Stretch, offsets_s: Floats) -> _Mouth:
-        """Where the sound is so late at each of its moments, `(T,)`."""
-        mouth = normal(stretch.mouth[:, _LIPS])
-        places = np.arange(len(mouth)) - np.rint(offsets_s / HOP_S).astype(int)
-        known = (places >= 0) & (places < len(mouth)) & stretch.came
-        return cls(mouth[np.clip(places, 0, len(mouth) - 1)], known)
+
+@dataclass(frozen=True, slots=True)
+class _Lips:
+    """Inner and outer lips at each moment, `(T, 2)`, and which moments of the sound came."""
+
+    distances: Floats
+    came: Mask
+
+    def late(self, offsets_s: Floats) -> _Mouth:
+        """The mouth where the sound is so late at each of its moments, `(T,)`."""
+        count = len(self.distances)
+        places = np.arange(count) - np.rint(offsets_s / HOP_S).astype(int)
+        known = (places >= 0) & (places < count) & self.came
+        return _Mouth(self.distances[np.clip(places, 0, count - 1)], known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +104,10 @@ class _Model:
         return np.asarray(((self.expected - mouth.distances) ** 2 / self.variance).sum(axis=1))
 
 
-def _correction_s(stretch: Stretch, model: _Model, offsets_s: Floats, side: Mask) -> float:
+def _correction_s(lips: _Lips, model: _Model, offsets_s: Floats, side: Mask) -> float:
     """What to add to the offsets of a side, so that the model misses its mouth by the least."""
     steps_s = np.arange(-_MOST_WRONG, _MOST_WRONG + 1) * HOP_S
-    misses = [model.misses(_Mouth.late(stretch, offsets_s + step_s))[side].mean() for step_s in steps_s]
+    misses = [model.misses(lips.late(offsets_s + step_s))[side].mean() for step_s in steps_s]
     return float(steps_s[int(np.argmin(misses))])
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from processors.lip_sync.estimator import BESIDE_S, Stretch
 from processors.lip_sync.features import BANDS, DISTANCES, HOP_S, Floats, Mask, log_mel, pchip
-from processors.speech import RATE_HZ
+from processors.speech import JUMP_S, RATE_HZ
 from vision import Sound
 
 __all__ = ["History", "Window"]
@@ -19,7 +19,6 @@ __all__ = ["History", "Window"]
 _HOP = round(HOP_S * RATE_HZ)
 _NEEDED = 401  # samples, for one moment
 _MIDDLE = 200.5
-_JUMP_S = 0.1  # sound that goes on elsewhere is not the sound from before
 _AT_ONCE_S = 1.0
 _NEAR_S = 0.1  # a mouth that was seen no farther away is known here: half the time between pictures at 5 fps
 
@@ -170,7 +169,7 @@ class _Sound:
 
     def goes_on_at(self, start_s: float) -> bool:
         """Whether samples from there on continue these."""
-        return not self._anchors or abs(start_s - self._end_s) <= _JUMP_S
+        return not self._anchors or abs(start_s - self._end_s) <= JUMP_S
 
     def add(self, sound: Sound) -> None:
         """Take samples."""

@@ -9,14 +9,13 @@ from collections import deque
 import numpy as np
 
 from processors.lip_sync.features import Floats
-from processors.speech import RATE_HZ, SETTLED_AFTER_S
+from processors.speech import JUMP_S, RATE_HZ, SETTLED_AFTER_S
 from vision import Sound
 
 __all__ = ["Levels"]
 
 _BLOCK_S = 0.02
 _BLOCK = round(_BLOCK_S * RATE_HZ)
-_JUMP_S = 0.1  # sound that goes on elsewhere is not the sound from before
 _LEVELS_S = 30.0
 _LEARNT_EVERY_S = 1.0
 _FLOOR_DB = -100.0
@@ -49,7 +48,7 @@ class Levels:
         if not sound.samples_16k.size:
             return
         start_s = sound.start_16k_s - self._rest.size / RATE_HZ
-        if self._times_s and abs(start_s - self._times_s[-1] - _BLOCK_S / 2) > _JUMP_S:
+        if self._times_s and abs(start_s - self._times_s[-1] - _BLOCK_S / 2) > JUMP_S:
             self._rest, self._times_s, self._db = np.zeros(0, np.float32), [], []
             self._learnt_s, start_s = -math.inf, sound.start_16k_s
         samples = np.concatenate([self._rest, sound.samples_16k])

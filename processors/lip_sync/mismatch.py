@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from processors.lip_sync.features import Floats
+from processors.lip_sync.gate import spoken_s
 from processors.lip_sync.levels import Levels
 from processors.speech import SETTLED_AFTER_S
 from vision import Sound
@@ -103,11 +104,8 @@ class Mismatch:
         if rest is None or rest[1] - rest[0] < _LEAST_REST_S:
             return False
         voices = _voices(segments_s)
-        voice = next((each for each in voices if each[0] <= time_s < each[1]), None)
-        if voice is None:
-            return False
-        heard_s = sum(_overlap_s(each, rest) for each in voices)
-        return heard_s >= _LEAST_VOICED_S and _overlap_s(voice, rest) >= _LEAST_SYLLABLE_S
+        now = (voices[:, 0] <= time_s) & (time_s < voices[:, 1])
+        return spoken_s(voices, *rest) >= _LEAST_VOICED_S and spoken_s(voices[now], *rest) >= _LEAST_SYLLABLE_S
 
     def _is_mute(self, time_s: float, segments_s: Floats, known_s: float) -> bool | None:
         """Lips move, and in this pause they do so for long enough where no voice is near."""
@@ -134,9 +132,9 @@ class Mismatch:
             yield start_s, end_s
 
 
-def _voices(segments_s: Floats) -> list[Span]:
+def _voices(segments_s: Floats) -> Floats:
     """Speech without its padding."""
-    return [(start_s + _LEAD_S, end_s - _LAG_S) for start_s, end_s in segments_s.tolist()]
+    return np.asarray(segments_s + np.array((_LEAD_S, -_LAG_S)))
 
 
 def _is_full(window: Sequence[Seen], length_s: float) -> bool:
@@ -154,17 +152,12 @@ def _rest(window: Sequence[Seen]) -> Span | None:
     return near_s[0], near_s[-1]
 
 
-def _between(voices: Sequence[Span], time_s: float, first_s: float, last_s: float) -> Span | None:
+def _between(voices: Floats, time_s: float, first_s: float, last_s: float) -> Span | None:
     """The pause around a moment that voices leave, as far as it lies between these; `None`: there is a voice."""
-    if any(start_s <= time_s < end_s for start_s, end_s in voices):
+    starts_s, ends_s = voices.T
+    if ((starts_s <= time_s) & (time_s < ends_s)).any():
         return None
-    begin_s = max((end_s for _, end_s in voices if end_s <= time_s), default=first_s)
-    until_s = min((start_s for start_s, _ in voices if start_s > time_s), default=last_s)
-    return max(begin_s, first_s), min(until_s, last_s)
-
-
-def _overlap_s(one: Span, other: Span) -> float:
-    return max(min(one[1], other[1]) - max(one[0], other[0]), 0.0)
+    return max([first_s, *ends_s[ends_s <= time_s]]), min([last_s, *starts_s[starts_s > time_s]])
 
 
 class _Runs:
