@@ -102,8 +102,9 @@ class Kind:
     voiced: bool = False
 
 
-_SYNC = ("out_of_sync",)
-_SYNC_FOLLOWS = ("unacceptable_sync", "sync_step")
+_OUT_OF_SYNC = Kind(
+    "lips", ("out_of_sync",), follows=("unacceptable_sync", "sync_step"), rest_s=12.0, reach_s=4.0, voiced=True
+)
 KINDS: Mapping[FaultKind, Kind] = {
     "freeze": Kind("picture", ("freeze",), length_s=(0.8, 2.5)),
     "black": Kind("picture", ("black",), follows=("scene_cut", "flash"), length_s=(0.3, 2.0)),
@@ -117,26 +118,8 @@ KINDS: Mapping[FaultKind, Kind] = {
     "audio_gap": Kind("sound", ("dropout",), "sender", follows=("click",), length_s=(0.2, 1.0)),
     "mouth_still": Kind("lips", ("voice_without_mouth",), length_s=(3.0, 5.0), rest_s=8.0, reach_s=2.0, voiced=True),
     "mouth_moving": Kind("lips", ("mouth_without_voice",), length_s=(3.0, 5.0), rest_s=8.0, reach_s=2.0),
-    "offset": Kind(
-        "lips",
-        _SYNC,
-        follows=_SYNC_FOLLOWS,
-        length_s=(12, 16),
-        rest_s=12.0,
-        reach_s=4.0,
-        amounts=(200, 320),
-        voiced=True,
-    ),
-    "drift": Kind(
-        "lips",
-        _SYNC,
-        follows=_SYNC_FOLLOWS,
-        length_s=(28, 32),
-        rest_s=12.0,
-        reach_s=4.0,
-        amounts=(500, 700),
-        voiced=True,
-    ),
+    "offset": dataclasses.replace(_OUT_OF_SYNC, length_s=(12, 16), amounts=(200, 320)),
+    "drift": dataclasses.replace(_OUT_OF_SYNC, length_s=(28, 32), amounts=(500, 700)),
     "send_time_reports": Kind(
         "reports",
         ("clock_slip",),
