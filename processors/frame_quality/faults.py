@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from processors.frame_quality.figures import Figures
 from processors.frame_quality.motion import Step
+from processors.frame_quality.stir import NoiseStir
 from processors.frame_quality.usual import Departure, Usual
 
 __all__ = ["Faults"]
 
 _SHARP_AGAIN = 0.65
-# what noise changes from picture to picture, over its own median of a second: smeared by VP8 at 720p, 0.81 at least;
-# what an H264 encoder at 1 Mbit/s corrects when it has gone, 0.76. Until that is known: over that of calm pictures
-_STIR_S, _AS_MUCH, _STIRRED = 1.0, 0.8, 2.0
 
 
 class Faults:
@@ -34,10 +31,14 @@ class Faults:
             lambda usual: 0.7 * max(blockiness_limit, 2.5 * usual),
             from_start=1.0,
         )
-        self._calm, self._stir = Usual(usual_s), Usual(_STIR_S)
+        self._stir = NoiseStir(usual_s)
 
-    def add(self, time_s: float, contrast_rms: float, detail: Figures, step: Step | None) -> Figures:
+    def add(
+        self, time_s: float, contrast_rms: float, detail: Figures, step: Step | None, *, key_frame: bool = False
+    ) -> Figures:
         """What is wrong with the next picture."""
+        if key_frame:
+            self._stir.key()
         noise, blocks, stir = detail["noise"], detail["blockiness"], 0.0 if step is None else step.stir
         softness = _softness(contrast_rms, detail["tenengrad"])
         found = {
@@ -47,12 +48,12 @@ class Faults:
         }
         if not any(found.values()):
             self._learn(time_s, softness, noise, blocks)
-            self._calm.add(time_s, stir)
+            self._stir.add_calm(time_s, stir)
         return found
 
     def forget(self) -> None:
         """What comes next has its own usual."""
-        for each in (*self._softness, self._blur, self._noise, self._blocks, self._calm, self._stir):
+        for each in (*self._softness, self._blur, self._noise, self._blocks, self._stir):
             each.forget()
 
     def _is_blurred(self, time_s: float, softness: Sequence[float]) -> bool | None:
@@ -61,24 +62,9 @@ class Faults:
         return self._blur.judge(time_s, min(ratios)) if ratios else None
 
     def _is_noisy(self, time_s: float, noise: float, stir: float) -> bool | None:
-        """Encoders may smear noise to blotches, as coarse as any picture, that change as much as the noise did.
-
-        When the noise has gone, they take some pictures to correct what is left of it: these change less and less.
-        """
-        noisy = self._noise.judge(time_s, noise, held=stir >= self._least_stir)
-        if noisy:
-            self._stir.add(time_s, stir)
-        else:
-            self._stir.forget()
+        noisy = self._noise.judge(time_s, noise, held=self._stir.goes_on(stir))
+        self._stir.add(time_s, stir, noisy=bool(noisy))
         return noisy
-
-    @property
-    def _least_stir(self) -> float:
-        """What noise changes from picture to picture: nearly always the same, once some of it was seen."""
-        there, calm = self._stir.level, self._calm.level
-        if there is None:
-            return math.inf if calm is None else _STIRRED * calm + 0.25
-        return _AS_MUCH * there or math.inf  # where an encoder skips pictures, nothing is to be told from it
 
     def _learn(self, time_s: float, softness: Sequence[float], noise: float | None, blocks: float | None) -> None:
         for now, usual in zip(softness, self._softness, strict=True):

@@ -275,7 +275,11 @@ class FrameQualityProcessor(Processor[FrameQuality]):
         if moved["scene_cut"]:
             self._faults.forget()
         detail = detail_of(picture, options.sharpness_height)
-        faults = self._faults.add(frame.time_s, light["contrast_rms"], detail, step) if self._is_shown else {}
+        faults = (
+            self._faults.add(frame.time_s, light["contrast_rms"], detail, step, key_frame=frame.key_frame)
+            if self._is_shown
+            else {}
+        )
         return FrameQuality(
             **light,
             **colour_of(picture, chroma),

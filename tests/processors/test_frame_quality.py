@@ -329,7 +329,7 @@ def planted(head: DrawnHead, sigma: float) -> tuple[Image, ...]:
 CODECS = {
     "h264": ("libx264", "h264", {"tune": "zerolatency", "preset": "ultrafast", "g": "3000"}),
     "h264_key_frames": ("libx264", "h264", {"tune": "zerolatency", "preset": "veryfast", "g": "40"}),
-    "vp8": ("libvpx", "vp8", {"deadline": "realtime", "cpu-used": "8", "lag-in-frames": "0", "g": "3000"}),
+    "vp8": ("libvpx", "vp8", {"deadline": "realtime", "cpu-used": "-6", "lag-in-frames": "0", "g": "3000"}),
 }
 
 

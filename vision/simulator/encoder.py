@@ -72,7 +72,7 @@ def _vp8_options(settings: SimulatorSettings) -> dict[str, str]:
     rate = str(settings.bitrate_bps)
     return {
         "deadline": "realtime",
-        "cpu-used": "8",
+        "cpu-used": "-6",  # as aiortc and libwebrtc; a positive one follows the machine, and no two runs are alike
         "lag-in-frames": "0",
         "minrate": rate,
         "maxrate": rate,
