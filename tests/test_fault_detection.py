@@ -11,20 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.fault_detection import (
-    GROUPS,
-    KINDS,
-    Incident,
-    Outcome,
-    Planted,
-    Session,
-    carried_out,
-    judged,
-    rows,
-    sessions,
-    table,
-    unexplained,
-)
+from benchmarks.fault_detection import judged, rows, table, unexplained
+from benchmarks.fault_planting import GROUPS, KINDS, Incident, Planted, Session, sessions
+from benchmarks.fault_runs import Outcome, carried_out
 from vision.config import load
 from vision.simulator.performance import Performance
 from vision.simulator.settings import FAULT_KINDS, Fault
@@ -149,7 +138,7 @@ def test_a_short_session_through_real_webrtc() -> None:
     """A black stretch and a drop are found with their causes; where the machine is too busy, that is told."""
     planted = (_planted("black", 3.0, 4.0), _planted("drop", 6.0, 6.8))
     session = Session("picture", 1, 9.0, planted)
-    (outcome,) = asyncio.run(carried_out([session], jobs=1, tries=1, tell=lambda text: None))
+    (outcome,) = asyncio.run(carried_out([session], jobs=1, tries=1, tell=lambda outcome: None))
     if not outcome.is_sound:
         pytest.skip("the machine is too busy")
     black, drop = rows([outcome])
@@ -161,7 +150,7 @@ def test_pictures_sent_late_slip_when_they_are_and_not_when_a_report_tells() -> 
     """Through real WebRTC: both slips within 100 ms; where the machine is too busy, that is told."""
     planted = (_planted("send_time_reports", 5.0, 8.0, offset_ms=150),)
     session = Session("reports", 1, 11.0, planted)
-    (outcome,) = asyncio.run(carried_out([session], jobs=1, tries=1, tell=lambda text: None))
+    (outcome,) = asyncio.run(carried_out([session], jobs=1, tries=1, tell=lambda outcome: None))
     if not outcome.is_sound:
         pytest.skip("the machine is too busy")
     (row,) = rows([outcome])
