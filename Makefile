@@ -19,9 +19,9 @@ $(READY): pyproject.toml
 demo: $(READY)  ## a run against the embedded simulator: 20 s, with planted faults
 	$(BIN)/vision run configs/demo.yaml
 
-# three workers for two cores: a good half of the time of the tests is live runs, which wait
+# four workers for two cores: half of them have live runs, which mostly wait (tests/real_time.py)
 test: $(READY)  ## the whole test suite
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(READY)  ## the tests that take less than five seconds each
 	$(BIN)/python -m pytest -m "not slow"

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.clips import MEDIA
+from tests.real_time import RealTimeFirst, give_way, is_real_time
 from vision import ModelError, models, registry
 
 # how long an example takes says more of the machine than of the code
@@ -29,6 +30,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # likewise nohup and SIGHUP; here it still does nothing, but what is caught, unlike what is ignored, is not inherited
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda number, frame: None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> RealTimeFirst | None:
+    """With `--dist loadfile`."""
+    return RealTimeFirst(config, log) if config.option.dist == "loadfile" else None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Beside other workers, what only takes time leaves the processors to what lives in real time."""
+    if "PYTEST_XDIST_WORKER" in os.environ and not is_real_time(item.nodeid):
+        give_way()
 
 
 @pytest.fixture(scope="session")

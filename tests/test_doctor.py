@@ -44,17 +44,10 @@ def _jwt(expires_s: float) -> SecretStr:
 
 
 def test_a_source_that_works(tmp_path: Path) -> None:
-    """Each step is told once, in the order in which it is taken, and all are well; the slot is given back."""
+    """Each step is told once, when it is taken, and all are well; the slot is given back."""
     steps = _whep(tmp_path, Sender([pictures(15), sound(15)]))
-    assert [step.name for step in steps[:-2]] == [
-        "token",
-        "WHEP",
-        "path",
-        "connection",
-        "first packet",
-        "first picture",
-        "first sound",
-    ]
+    assert [step.name for step in steps[:5]] == ["token", "WHEP", "path", "connection", "first packet"]
+    assert {step.name for step in steps[5:-2]} == {"first picture", "first sound"}  # whichever is decoded first
     assert {step.name for step in steps[-2:]} == {"sender reports of video", "sender reports of audio"}
     assert all(step.ok for step in steps)
     said = {step.name: step.said for step in steps}

@@ -126,7 +126,7 @@ def test_a_stall_that_is_recovered_from(tmp_path: Path) -> None:
 
 def test_processors_are_told(tmp_path: Path) -> None:
     """Each is reset once, before the first picture of the other connection."""
-    run = played(tmp_path, Plays(1, "stalls"), Plays(), more="run: {duration_s: 3}\n")
+    run = played(tmp_path, Plays(1, "stalls"), Plays(), more="run: {duration_s: 5}\n")
     resets = [record["resets"] for record in run.records]
     (gap,) = run.gaps
     for record, counted in zip(run.records, resets, strict=True):

@@ -49,7 +49,7 @@ def test_janus_sends_what_was_planted(tmp_path: Path, delay_s: float) -> None:
     of sound and whole pictures: by multiples of 20 ms / 3.
     """
     with gateway.janus(tmp_path, size=(640, 360), marks=True, beep_delay_s=delay_s) as rig, recorded() as recording:
-        outcome = run_clean(marked(tmp_path, rig.url, gateway.TOKEN, 8), 40)
+        outcome = run_clean(marked(tmp_path, rig.url, gateway.TOKEN, 10), 40)
     assert (outcome.exit_status, outcome.error) == (0, None)
     check_found(tmp_path, 6)
     planted_ms = 1000 * delay_s + LOOK_AHEAD_MS

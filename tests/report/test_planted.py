@@ -11,7 +11,7 @@ import pytest
 from tests.peers.tools import ROOT
 from vision.report.comparison import compared
 
-_SECONDS = 40
+_SECONDS = 30
 _YAML = """
 name: {name}
 source: {{use: simulator, seed: 3, size: [640, 360], fps: 30, {planted}}}
@@ -24,26 +24,22 @@ processors:
 """
 
 
-def _started(folder: Path, name: str, planted: str) -> subprocess.Popen[bytes]:
+def _carry_out(folder: Path, name: str, planted: str) -> None:
     path = folder / f"{name}.yaml"
     path.write_text(_YAML.format(name=name, planted=planted, seconds=_SECONDS))
     command = [sys.executable, "-m", "vision", "run", str(path), "--out", str(folder / name)]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=_SECONDS + 90, check=False)
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("attention_model")
 def test_an_offset_and_a_blur_are_named_and_nothing_else(tmp_path: Path) -> None:
-    """100 ms between lips and sound all along, and 20 s of blur; the same performance otherwise."""
+    """100 ms between lips and sound all along, and 14 s of blur; the same performance otherwise."""
     pytest.importorskip("processors.lip_sync", reason="lip_sync is not there")
-    planted = "offset_ms: 100, faults: [{kind: blur, start_s: 10, duration_s: 20}]"
-    children = [_started(tmp_path, "before", "offset_ms: 0"), _started(tmp_path, "after", planted)]
-    try:
-        assert [child.wait(_SECONDS + 90) for child in children] == [0, 0]
-    finally:
-        for child in children:
-            child.kill()
-            child.wait()
+    planted = "offset_ms: 100, faults: [{kind: blur, start_s: 10, duration_s: 14}]"
+    _carry_out(tmp_path, "before", "offset_ms: 0")
+    _carry_out(tmp_path, "after", planted)  # not side by side: either wants most of a slow machine
     (comparison,) = compared([tmp_path / "before", tmp_path / "after"])
     groups = {group.processor: group for group in comparison.groups() if group.judged in ("worse", "better")}
     assert groups.keys() == {"frame_quality", "lip_sync"}, comparison.sentence()
