@@ -162,6 +162,11 @@ class OnsetDetector:
         self._kept = samples[-round(_KEPT_S * rate_hz) :]
         return [at_s for position in onsets(samples, rate_hz) if self._is_new(at_s := begin_s + position / rate_hz)]
 
+    def shift(self, step_s: float) -> None:
+        """All sound so far belongs so much later: what comes next continues it, and a beep may be in both."""
+        self._end_s += step_s
+        self._last_s += step_s
+
     def _is_new(self, at_s: float) -> bool:
         if at_s < self._last_s + LENGTH_S / 2:
             return False
@@ -205,6 +210,9 @@ class MarksProcessor(Processor[Marks]):
 
     def reset(self, reason: ResetReason) -> None:
         self._detector = OnsetDetector()
+
+    def shift_sound(self, step_s: float) -> None:
+        self._detector.shift(step_s)
 
 
 def _mean(luma: Plane) -> float:

@@ -119,6 +119,17 @@ def test_pieces_of_any_size_give_the_same_onsets() -> None:
         assert found == pytest.approx(before_s + later_s, abs=0.0001)
 
 
+def test_a_step_of_the_clock_hides_no_beep() -> None:
+    """One in the middle of a beep's beginning, either way: told, and the beep is found once, where it is now."""
+    samples = beeps(-RATE_HZ // 2, RATE_HZ)
+    for step_s in (0.2, -0.05):
+        detector = OnsetDetector()
+        found = detector.add(Sound(samples[:24_100], RATE_HZ, 0.0))
+        detector.shift(step_s)
+        found += detector.add(Sound(samples[24_100:], RATE_HZ, 24_100 / RATE_HZ + step_s))
+        assert found == pytest.approx([0.5 + step_s], abs=0.0001)
+
+
 def frames(seconds: float, delay_s: float = 0.0, start_s: float = 0.0) -> list[Frame]:
     """What a run would see of the marks from a moment on, whose media time is 0."""
     shift = round(start_s * FPS)
