@@ -407,7 +407,9 @@ def test_a_link_that_is_too_narrow(tmp_path: Path) -> None:
     assert run.outcome.exit_status in (0, 3)
     assert run.took_s < 15
     check_account(run)
-    assert run.account.causes == {"network"}
+    # one that lasts to the end is not told; there may be no other
+    assert run.account.causes
+    assert run.account.causes <= {"network", "unknown"}
     missing_s = sum(gap["end_s"] - gap["start_s"] for gap in run.gaps)
     assert missing_s > 2
 
