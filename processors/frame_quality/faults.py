@@ -34,7 +34,7 @@ class Faults:
         self._stir = NoiseStir(usual_s)
 
     def add(
-        self, time_s: float, contrast_rms: float, detail: Figures, step: Step | None, *, key_frame: bool = False
+        self, time_s: float, contrast_rms: float, detail: Figures, step: Step | None, *, key_frame: bool
     ) -> Figures:
         """What is wrong with the next picture."""
         if key_frame:
